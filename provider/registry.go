@@ -1,0 +1,100 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/keyferry/keyferry/secret"
+)
+
+// Definition describes a provider whose part of a store's manifest is an S.
+type Definition[S any] struct {
+	// Name is the key under spec.provider.
+	Name string
+	// Label is the provider label of ESO's metrics, such as "HashiCorp/Vault".
+	Label string
+	// Access is what its stores can do.
+	Access Access
+	// Validate checks a spec without I/O; its errors are Invalid and name the
+	// field. Nil accepts everything.
+	Validate func(spec *S) error
+	// Open connects. It may log in, or leave that to the first call.
+	Open func(ctx context.Context, spec *S, env Env) (Store, error)
+}
+
+// Provider is a Definition with its type hidden.
+type Provider struct {
+	Name, Label string
+	Access      Access
+	validate    func(spec any) error
+	open        func(ctx context.Context, spec any, env Env) (Store, error)
+}
+
+// Define returns the Provider of a Definition.
+func Define[S any](d Definition[S]) Provider {
+	cast := func(spec any) (*S, error) {
+		s, ok := spec.(*S)
+		if !ok || s == nil {
+			return nil, &secret.Error{Kind: secret.Internal, Op: "open", Provider: d.Name, Err: fmt.Errorf("spec is a %T", spec)}
+		}
+		return s, nil
+	}
+	return Provider{
+		Name: d.Name, Label: d.Label, Access: d.Access,
+		validate: func(spec any) error {
+			s, err := cast(spec)
+			if err != nil || d.Validate == nil {
+				return err
+			}
+			return d.Validate(s)
+		},
+		open: func(ctx context.Context, spec any, env Env) (Store, error) {
+			s, err := cast(spec)
+			if err != nil {
+				return nil, err
+			}
+			return d.Open(ctx, s, env)
+		},
+	}
+}
+
+// Validate checks a spec without I/O. Its errors are Invalid and name the field.
+func (p Provider) Validate(spec any) error { return p.validate(spec) }
+
+// Open validates the spec and connects.
+func (p Provider) Open(ctx context.Context, spec any, env Env) (Store, error) {
+	if err := p.validate(spec); err != nil {
+		return nil, err
+	}
+	return p.open(ctx, spec, env)
+}
+
+// Registry holds the providers of a build. It is a value: nothing registers itself.
+type Registry struct{ byName map[string]Provider }
+
+// NewRegistry returns a registry of the providers. Two of one name are an error.
+func NewRegistry(providers ...Provider) (Registry, error) {
+	r := Registry{byName: make(map[string]Provider, len(providers))}
+	for _, p := range providers {
+		if _, dup := r.byName[p.Name]; dup {
+			return Registry{}, fmt.Errorf("provider %q is registered twice", p.Name)
+		}
+		r.byName[p.Name] = p
+	}
+	return r, nil
+}
+
+// Lookup returns the provider of that name. It fails with Unsupported if this
+// build has none, and the error lists those it has.
+func (r Registry) Lookup(name string) (Provider, error) {
+	p, ok := r.byName[name]
+	if !ok {
+		return Provider{}, &secret.Error{Kind: secret.Unsupported, Op: "open", Err: fmt.Errorf("spec.provider.%s is not a provider of this build; it has %v", name, r.Names())}
+	}
+	return p, nil
+}
+
+// Names lists the providers in order.
+func (r Registry) Names() []string { return slices.Sorted(maps.Keys(r.byName)) }

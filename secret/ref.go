@@ -1,0 +1,104 @@
+package secret
+
+import (
+	"encoding/json"
+	"maps"
+	"regexp"
+	"slices"
+)
+
+// Ref names one secret at a backend, in the backend's own terms.
+type Ref struct {
+	// Key is the name, path or ID. Never empty.
+	Key string
+	// Property is a path into the value. It is resolved above the providers,
+	// except by a store that keeps it in its Address.
+	Property string
+	// Version is the backend's version, stage or label; empty is the current one.
+	Version string
+	// Metadata asks for what the backend keeps beside the value (tags, labels,
+	// custom metadata) as a JSON object, instead of the value.
+	Metadata bool
+}
+
+// String names the secret for an error message: the key, and the property and
+// version where there are any. It holds no value.
+func (r Ref) String() string {
+	s := r.Key
+	if r.Property != "" {
+		s += "#" + r.Property
+	}
+	if r.Version != "" {
+		s += "@" + r.Version
+	}
+	return s
+}
+
+// Version is what a backend calls the state of a secret: a number, an ID, an
+// ETag. Versions of one key compare for equality only. Empty means unknown.
+type Version string
+
+// Secret is what a backend holds under a Ref.
+type Secret struct {
+	// Value is the secret as one piece.
+	Value Value
+	// Fields is set, and Value is not, by backends that keep named binary fields
+	// (a Kubernetes Secret). Whole renders it.
+	Fields map[string]Value
+	// Version is the version that was read; empty if the backend has none.
+	Version Version
+}
+
+// Whole returns the secret as one value: Value, or the Fields as a JSON object
+// of strings with its keys in order.
+func (s Secret) Whole() Value {
+	if s.Fields == nil {
+		return s.Value
+	}
+	plain := make(map[string]string, len(s.Fields))
+	for k, v := range s.Fields {
+		plain[k] = string(v.b)
+	}
+	b, err := json.Marshal(plain)
+	if err != nil { // a map of strings always encodes
+		return Value{}
+	}
+	return Value{b}
+}
+
+// Map returns the named values inside the secret: its Fields, or the members of
+// the JSON object it holds. It fails with Invalid when it holds no JSON object.
+func (s Secret) Map() (map[string]Value, error) {
+	if s.Fields != nil {
+		return maps.Clone(s.Fields), nil
+	}
+	return s.Value.Object()
+}
+
+// Keys returns the names of a map of values in order: what may be shown of it.
+func Keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// Result is one answer of a batch: a secret, or why there is none.
+type Result struct {
+	Secret Secret
+	Err    error
+}
+
+// Query selects secrets by where they are and what they are called.
+type Query struct {
+	// Path limits the search to a folder or prefix, in the backend's terms.
+	Path string
+	// Name selects by name; nil selects all.
+	Name *regexp.Regexp
+	// Tags selects secrets that carry all of these tags, labels or metadata.
+	Tags map[string]string
+}
+
+// Item is one secret that a listing found.
+type Item struct {
+	// Ref reads the secret; its Key is also the name it goes by in the result.
+	Ref Ref
+	// Secret is set by backends whose listing carries the values; nil asks for a
+	// read by Ref.
+	Secret *Secret
+}
