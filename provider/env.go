@@ -13,7 +13,7 @@ import (
 // and never a namespace of its own choosing.
 type Env interface {
 	// Credential reads what a reference of the store's manifest points to. It
-	// fails with NotFound, Denied (the namespace rule) or Invalid, and with
+	// fails with Unauthenticated if it is not there, Denied by the namespace rule, and with
 	// ErrReferent if the reference is resolved in the namespace of the consumer
 	// and there is none.
 	Credential(ctx context.Context, ref CredentialRef) (secret.Value, error)
@@ -46,7 +46,9 @@ type CredentialRef struct {
 	// Namespace is what the manifest says; nil if it says nothing.
 	Namespace *string
 	Name      string
-	Key       string
+	// Key names the value in it. Empty asks for all of it, as a JSON object of
+	// strings.
+	Key string
 	// Field is the path of the reference in the spec, for errors:
 	// "spec.provider.vault.auth.tokenSecretRef".
 	Field string

@@ -20,6 +20,11 @@ type Definition[S any] struct {
 	// Validate checks a spec without I/O; its errors are Invalid and name the
 	// field. Nil accepts everything.
 	Validate func(spec *S) error
+	// Address returns the ref that serves ref at the backend; refs with equal
+	// addresses share one read. A property that stays in the address is resolved by
+	// the backend, and not again above it. Nil drops Property and Namespace, which
+	// is right for every backend that stores whole secrets.
+	Address func(spec *S, ref secret.Ref) secret.Ref
 	// Open connects. It may log in, or leave that to the first call.
 	Open func(ctx context.Context, spec *S, env Env) (Store, error)
 }
@@ -29,6 +34,7 @@ type Provider struct {
 	Name, Label string
 	Access      Access
 	validate    func(spec any) error
+	address     func(spec any, ref secret.Ref) secret.Ref
 	open        func(ctx context.Context, spec any, env Env) (Store, error)
 }
 
@@ -50,6 +56,13 @@ func Define[S any](d Definition[S]) Provider {
 			}
 			return d.Validate(s)
 		},
+		address: func(spec any, ref secret.Ref) secret.Ref {
+			if s, err := cast(spec); err == nil && d.Address != nil {
+				return d.Address(s, ref)
+			}
+			ref.Property, ref.Namespace = "", ""
+			return ref
+		},
 		open: func(ctx context.Context, spec any, env Env) (Store, error) {
 			s, err := cast(spec)
 			if err != nil {
@@ -62,6 +75,9 @@ func Define[S any](d Definition[S]) Provider {
 
 // Validate checks a spec without I/O. Its errors are Invalid and name the field.
 func (p Provider) Validate(spec any) error { return p.validate(spec) }
+
+// Address returns the ref that serves ref at the backend. It does no I/O.
+func (p Provider) Address(spec any, ref secret.Ref) secret.Ref { return p.address(spec, ref) }
 
 // Open validates the spec and connects.
 func (p Provider) Open(ctx context.Context, spec any, env Env) (Store, error) {

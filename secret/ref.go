@@ -19,6 +19,9 @@ type Ref struct {
 	// Metadata asks for what the backend keeps beside the value (tags, labels,
 	// custom metadata) as a JSON object, instead of the value.
 	Metadata bool
+	// Namespace is that of the consumer, for backends whose manifest may address
+	// by it (webhook). It is no part of the address of any other.
+	Namespace string
 }
 
 // String names the secret for an error message: the key, and the property and

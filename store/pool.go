@@ -1,0 +1,206 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/keyferry/keyferry/provider"
+	"github.com/keyferry/keyferry/secret"
+)
+
+var errRetired = errors.New("the store changed or was deleted meanwhile")
+
+const (
+	defaultConcurrency = 32
+	defaultTimeout     = 30 * time.Second
+	idleLimit          = 90 * time.Minute
+)
+
+// Metrics counts what the funnel does. Implementations must not block.
+type Metrics interface {
+	// Call counts one call to a backend, under ESO's provider and call labels.
+	Call(provider, call string, err error)
+	// Read counts one wanted value; shared is true if it took no call.
+	Read(provider string, shared bool)
+}
+
+// Config is what a Pool works with. Registry, Surroundings and Clock are required.
+type Config struct {
+	Registry     provider.Registry
+	Surroundings Surroundings
+	Clock        provider.Clock
+	// Metrics may be nil.
+	Metrics Metrics
+	// Recovered is told, once, that a store answers again after a failure. It must
+	// not block and may be nil.
+	Recovered func(Place)
+	// Concurrency is how many calls one store gets at once; 0 is 32.
+	Concurrency int
+	// CallTimeout ends a single call; 0 is 30 seconds.
+	CallTimeout time.Duration
+}
+
+// Pool keeps the open stores of a process. It is safe for concurrent use.
+type Pool struct {
+	cfg    Config
+	tokens tokens
+	kept   kept
+
+	mu     sync.Mutex
+	conns  map[identity]*conn
+	sweep  time.Time
+	closed bool
+}
+
+// New returns an empty pool.
+func New(cfg Config) *Pool {
+	if cfg.Concurrency <= 0 {
+		cfg.Concurrency = defaultConcurrency
+	}
+	if cfg.CallTimeout <= 0 {
+		cfg.CallTimeout = defaultTimeout
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = uncounted{}
+	}
+	if cfg.Recovered == nil {
+		cfg.Recovered = func(Place) {}
+	}
+	p := &Pool{cfg: cfg, conns: map[identity]*conn{}, sweep: cfg.Clock.Now()}
+	p.tokens = tokens{issue: cfg.Surroundings.Token, clock: cfg.Clock, held: map[string]heldToken{}}
+	p.kept = kept{clock: cfg.Clock}
+	return p
+}
+
+type uncounted struct{}
+
+func (uncounted) Call(string, string, error) {}
+func (uncounted) Read(string, bool)          {}
+
+// conn returns the connection of a place. A newer generation of a store retires the
+// connections of older ones; connections that nobody used for long are retired.
+func (p *Pool) conn(place Place) (*conn, error) {
+	id := place.identity()
+	now := p.cfg.Clock.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, &secret.Error{Kind: secret.Unavailable, Op: "open", Provider: place.Provider, Err: errors.New("shutting down")}
+	}
+	if c, ok := p.conns[id]; ok {
+		return c, nil
+	}
+	c := newConn(p, place)
+	p.retireLocked(func(old *conn) bool { return old.id.uid == id.uid && old.id.generation < id.generation })
+	if now.Sub(p.sweep) > idleLimit/10 {
+		p.sweep = now
+		p.retireLocked(func(old *conn) bool { return old.idleSince(now.Add(-idleLimit)) })
+	}
+	p.conns[id] = c
+	return c, nil
+}
+
+// retireLocked retires the connections that match. Closing them may take calls, so
+// that happens aside.
+func (p *Pool) retireLocked(match func(*conn) bool) []*conn {
+	var out []*conn
+	for id, c := range p.conns {
+		if match(c) {
+			delete(p.conns, id)
+			out = append(out, c)
+		}
+	}
+	for _, c := range out {
+		go c.retire()
+	}
+	return out
+}
+
+// Forget closes everything that was opened for the store with that UID.
+func (p *Pool) Forget(uid string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retireLocked(func(c *conn) bool { return c.id.uid == uid })
+}
+
+// Changed tells the pool the version that a Secret, ConfigMap or namespace object
+// has now; empty if it is gone. It closes the stores that read another version of
+// it and returns their places, so that whoever uses them can come again at once.
+func (p *Pool) Changed(d Dependency) []Place {
+	version := d.Version
+	d.Version = ""
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var places []Place
+	for _, c := range p.retireLocked(func(c *conn) bool { return c.env.sawOther(d, version) }) {
+		places = append(places, c.place)
+	}
+	return places
+}
+
+// Dependencies lists what the open stores with that UID read of their surroundings.
+func (p *Pool) Dependencies(uid string) []Dependency {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []Dependency
+	for id, c := range p.conns {
+		if id.uid == uid {
+			out = append(out, c.env.dependencies()...)
+		}
+	}
+	return out
+}
+
+// Check tells whether the credentials of a store work, by a call that reads no
+// value. It fails as the store does, and with Unsupported if it cannot be told:
+// because the backend has no such call, or the credentials are the consumers'.
+func (p *Pool) Check(ctx context.Context, place Place) error {
+	if place.Referent() && place.Tenant == "" {
+		return p.checkReferent(place)
+	}
+	c, err := p.conn(place)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, func(ctx context.Context, s provider.Store) error {
+		if checker, ok := s.(provider.Checker); ok {
+			return checker.Check(ctx)
+		}
+		return &secret.Error{Kind: secret.Unsupported, Op: "check", Provider: place.Provider, Err: errors.New("the provider has no call that checks a credential without reading a value")}
+	})
+}
+
+func (p *Pool) checkReferent(place Place) error {
+	d, err := p.cfg.Registry.Lookup(place.Provider)
+	if err != nil {
+		return err
+	}
+	if err := d.Validate(place.Spec); err != nil {
+		return err
+	}
+	return &secret.Error{Kind: secret.Unsupported, Op: "check", Provider: place.Provider, Err: provider.ErrReferent}
+}
+
+// Close closes every store and waits for that. Calls that come later fail.
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	all := make([]*conn, 0, len(p.conns))
+	for _, c := range p.conns {
+		all = append(all, c)
+	}
+	clear(p.conns)
+	p.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, c := range all {
+		wg.Go(c.retire)
+	}
+	wg.Wait()
+	return nil
+}
+
+// closeStore ends a session at the backend. That it failed concerns nobody: the
+// session ends by itself.
+func (p *Pool) closeStore(s provider.Store) { _ = s.Close() }
