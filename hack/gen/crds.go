@@ -1,0 +1,65 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"strings"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	crdDir    = "config/crds"
+	crdHeader = "# Generated from api/ by hack/gen; changes made here are lost.\n"
+)
+
+// finishCRDs adds the version that External Secrets Operator's users may still have
+// in their manifests: v1beta1, with the schema of v1 and no conversion.
+func finishCRDs(out map[string][]byte) error {
+	for name, b := range out {
+		if !strings.HasPrefix(name, crdDir) {
+			continue
+		}
+		var crd map[string]any
+		if err := yaml.Unmarshal(b, &crd); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		spec, _ := crd["spec"].(map[string]any)
+		versions, _ := spec["versions"].([]any)
+		if spec["group"] == "external-secrets.io" && len(versions) == 1 {
+			v1, ok := versions[0].(map[string]any)
+			if !ok {
+				return fmt.Errorf("%s: spec.versions[0] is no object", name)
+			}
+			old := maps.Clone(v1)
+			old["name"], old["storage"] = "v1beta1", false
+			old["deprecated"] = true
+			old["deprecationWarning"] = "external-secrets.io/v1beta1 is deprecated; write apiVersion: external-secrets.io/v1, nothing else changes"
+			spec["versions"] = []any{v1, old}
+		}
+		b, err := yaml.Marshal(crd)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		out[name] = append([]byte(crdHeader), b...)
+	}
+	return nil
+}
+
+// schemaOf returns the schema of the stored version of the generated definition for
+// a plural such as "secretstores".
+func schemaOf(out map[string][]byte, plural string) (*apiextensionsv1.JSONSchemaProps, error) {
+	name := crdDir + "/external-secrets.io_" + plural + ".yaml"
+	crd := new(apiextensionsv1.CustomResourceDefinition)
+	if err := yaml.Unmarshal(bytes.TrimPrefix(out[name], []byte(crdHeader)), crd); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, v := range crd.Spec.Versions {
+		if v.Storage {
+			return v.Schema.OpenAPIV3Schema, nil
+		}
+	}
+	return nil, fmt.Errorf("%s is not generated, or stores no version", name)
+}

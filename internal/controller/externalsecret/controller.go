@@ -1,0 +1,144 @@
+package externalsecret
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+
+	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/internal/cluster"
+	"github.com/keyferry/keyferry/internal/metrics"
+	"github.com/keyferry/keyferry/internal/reconcile"
+	"github.com/keyferry/keyferry/plan"
+	"github.com/keyferry/keyferry/provider"
+	"github.com/keyferry/keyferry/store"
+	"github.com/keyferry/keyferry/template"
+)
+
+// Config is what the controller works with. All of it is required but the switches.
+type Config struct {
+	Pool         *store.Pool
+	Surroundings store.Surroundings
+	Changes      *cluster.Changes
+	Events       *reconcile.Events
+	Metrics      *metrics.Metrics
+	Engine       *template.Engine
+	Clock        provider.Clock
+	// Class is the value of a store's spec.controller that this process serves,
+	// beside none.
+	Class       string
+	Concurrency int
+	// ClusterStores is false if ClusterSecretStores are not served.
+	ClusterStores bool
+	// FloodGate holds reads back until the store is Ready.
+	FloodGate bool
+	// AllowGeneric allows targets that are not Secrets.
+	AllowGeneric bool
+}
+
+// Controller reconciles ExternalSecrets.
+type Controller struct {
+	Config
+	client  client.Client // writes, and reads past the cache
+	cache   cache.Cache
+	memory  memory
+	started time.Time
+	watched watched
+}
+
+// Setup adds the controller to a manager.
+func Setup(ctx context.Context, mgr ctrl.Manager, live client.Client, cfg Config) error {
+	c := &Controller{Config: cfg, client: live, cache: mgr.GetCache(), started: cfg.Clock.Now()}
+	c.memory.m = map[client.ObjectKey]*entry{}
+	c.memory.key = make([]byte, 32)
+	if _, err := rand.Read(c.memory.key); err != nil {
+		return err
+	}
+	if err := c.index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	inner, err := controller.New("externalsecret", mgr, controller.Options{
+		Reconciler: c, MaxConcurrentReconciles: cfg.Concurrency,
+	})
+	if err != nil {
+		return err
+	}
+	c.watched.controller = inner
+	return c.watch(inner)
+}
+
+// errSkip says that an object is none of this process's business.
+var errSkip = errors.New("not served here")
+
+// Reconcile brings one ExternalSecret up to date, if it is due.
+func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	now := c.Clock.Now()
+	es := &v1.ExternalSecret{}
+	if err := c.cache.Get(ctx, req.NamespacedName, es); err != nil {
+		if apierrors.IsNotFound(err) {
+			c.forget(req.NamespacedName)
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, cluster.Error("read", err)
+	}
+	if !es.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, c.release(ctx, es)
+	}
+	e := c.memory.entry(req.NamespacedName, es)
+	why, err := c.due(ctx, es, e, now)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if !why.now {
+		return requeue(why.next, now), nil
+	}
+	defer func() { c.Metrics.Took("externalsecret", c.Clock.Now().Sub(now)) }()
+	out, err := c.sync(ctx, es, e, why.since)
+	if errors.Is(err, errSkip) {
+		return ctrl.Result{}, nil
+	}
+	if errors.Is(err, errWaiting) {
+		return ctrl.Result{RequeueAfter: waitingFor}, nil
+	}
+	return c.finish(ctx, es, e, out, err)
+}
+
+func requeue(next, now time.Time) ctrl.Result {
+	if next.IsZero() {
+		return ctrl.Result{}
+	}
+	return ctrl.Result{RequeueAfter: max(next.Sub(now), time.Millisecond)}
+}
+
+func (c *Controller) forget(key client.ObjectKey) {
+	c.memory.forget(key)
+	c.Metrics.ExternalSecrets.Delete(metrics.Key{Namespace: key.Namespace, Name: key.Name})
+}
+
+// finish reports a pass, remembers how it went, and says when to come again.
+func (c *Controller) finish(ctx context.Context, es *v1.ExternalSecret, e *entry, out outcome, err error) (ctrl.Result, error) {
+	now := c.Clock.Now()
+	c.Metrics.ExternalSecrets.Synced(metrics.Key{Namespace: es.Namespace, Name: es.Name}, err)
+	status := status(es, out, err, now)
+	if patchErr := c.report(ctx, es, e, status, out, err); patchErr != nil {
+		err = errors.Join(err, patchErr)
+	}
+	if err == nil {
+		e.succeeded(out)
+		next := *es
+		next.Status = status
+		return requeue(c.spread(es, plan.Refresh(&next, now).Next), now), nil
+	}
+	e.failed(es, err, now)
+	if e.retryAt.IsZero() {
+		return requeue(c.interval(es, now), now), nil
+	}
+	return requeue(e.retryAt, now), nil
+}

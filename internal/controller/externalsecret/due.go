@@ -1,0 +1,163 @@
+package externalsecret
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/internal/cluster"
+	"github.com/keyferry/keyferry/plan"
+)
+
+const (
+	// slack is how much older than the present a value may be that is read for an
+	// object whose turn has just come: objects that are due together share reads.
+	slack = 5 * time.Second
+	// spreadOver is the part of the interval by which a refresh may come early, so
+	// that objects which were synced together do not stay together.
+	spreadOver = 0.1
+	// driftCalm is how long a target must be left alone until a repair is prompt again.
+	driftCalm = 10 * time.Minute
+)
+
+// reason says whether an object is due now, how fresh what is read for it must be,
+// or else when it is due.
+type reason struct {
+	now   bool
+	since time.Time
+	next  time.Time
+}
+
+// due decides whether there is something to do for an object.
+func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, now time.Time) (reason, error) {
+	if at := e.takeNudge(); !at.IsZero() {
+		return reason{now: true, since: at}, nil
+	}
+	if e.isFailing() && plan.SyncedVersion(es) == e.failedVersion {
+		return c.retry(es, e, now), nil
+	}
+	why := plan.Refresh(es, now)
+	switch {
+	case why.Forced:
+		return reason{now: true, since: now}, nil
+	case why.Now:
+		return reason{now: true, since: c.since(es, now)}, nil
+	}
+	next := c.spread(es, why.Next)
+	if !next.IsZero() && !next.After(now) {
+		return reason{now: true, since: now.Add(-slack)}, nil
+	}
+	drifted, err := c.drifted(ctx, es, e)
+	if err != nil || !drifted {
+		return reason{next: next}, err
+	}
+	return c.repair(e, now), nil
+}
+
+// since is how old a value may be for an object that is new or has changed. What
+// was there when the process started was due then.
+func (c *Controller) since(es *v1.ExternalSecret, now time.Time) time.Time {
+	if es.Status.RefreshTime.IsZero() && es.CreationTimestamp.Time.Before(c.started) {
+		return c.started
+	}
+	return now.Add(-slack)
+}
+
+// retry is when a failed object is due again. Where waiting is no use, the interval
+// still counts: what is wrong may lie in the store.
+func (c *Controller) retry(es *v1.ExternalSecret, e *entry, now time.Time) reason {
+	at := e.retryAt
+	if at.IsZero() {
+		at = c.interval(es, e.failedAt)
+	}
+	if at.IsZero() || at.After(now) {
+		return reason{next: at}
+	}
+	return reason{now: true, since: now.Add(-slack)}
+}
+
+// interval is when the refresh interval that began at from is over; zero if there
+// is none.
+func (c *Controller) interval(es *v1.ExternalSecret, from time.Time) time.Time {
+	if es.Spec.RefreshPolicy != "" && es.Spec.RefreshPolicy != v1.RefreshPolicyPeriodic {
+		return time.Time{}
+	}
+	if d := es.Spec.RefreshInterval; d != nil {
+		if d.Duration <= 0 {
+			return time.Time{}
+		}
+		return from.Add(d.Duration)
+	}
+	return from.Add(time.Hour)
+}
+
+// spread brings a refresh forward by a part of the interval that is always the same
+// for an object.
+func (c *Controller) spread(es *v1.ExternalSecret, next time.Time) time.Time {
+	last := es.Status.RefreshTime.Time
+	if next.IsZero() || es.Spec.SyncWindows != nil || !next.After(last) {
+		return next
+	}
+	return next.Add(-time.Duration(float64(next.Sub(last)) * spreadOver * fraction(es.UID)))
+}
+
+// drifted reports whether the target is not what was last written. The cache may lag
+// behind our own write: what it has from before does not count.
+func (c *Controller) drifted(ctx context.Context, es *v1.ExternalSecret, e *entry) (bool, error) {
+	target, err := c.cached(ctx, es)
+	if err != nil {
+		return false, err
+	}
+	written := es.Status.TargetResourceVersion
+	if written != "" && e.wrote(written) {
+		if target == nil {
+			return plan.Drifted(es, nil) && e.isGone(written), nil
+		}
+		if newer(written, target.ResourceVersion) {
+			return false, nil
+		}
+	}
+	return plan.Drifted(es, target), nil
+}
+
+// repair lets the first drift be repaired at once, and those that follow upon each
+// other at growing distances: somebody else writes the same object.
+func (c *Controller) repair(e *entry, now time.Time) reason {
+	if now.Sub(e.driftAt) > driftCalm {
+		e.drifts = 0
+	}
+	if e.drifts > 2 {
+		if at := e.driftAt.Add(min(time.Second<<min(e.drifts-3, 10), time.Minute)); at.After(now) {
+			return reason{next: at}
+		}
+	}
+	e.drifts++
+	e.driftAt = now
+	return reason{now: true, since: now.Add(-slack)}
+}
+
+// cached returns what the cache knows of the target; nil if it is not there.
+func (c *Controller) cached(ctx context.Context, es *v1.ExternalSecret) (*metav1.PartialObjectMetadata, error) {
+	gvk := targetKind(es)
+	if plan.IsGeneric(es) {
+		if !c.AllowGeneric {
+			return nil, nil
+		}
+		if err := c.watchTarget(gvk); err != nil {
+			return nil, err
+		}
+	}
+	meta := cluster.Metadata(gvk)
+	err := c.cache.Get(ctx, client.ObjectKey{Namespace: es.Namespace, Name: plan.TargetName(es)}, meta)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, cluster.Error("read", err)
+	}
+	return meta, nil
+}

@@ -1,0 +1,54 @@
+package controller
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/keyferry/keyferry/provider"
+)
+
+// Options are the flags of the controller, under the names that ESO gives them.
+type Options struct {
+	Registry provider.Registry
+	Logger   logr.Logger
+	Version  string
+	// Clock is the system's if nil.
+	Clock provider.Clock
+
+	// Class is the controller class served beside none.
+	Class string
+	// Namespace restricts the process to one namespace; empty is all.
+	Namespace string
+	// Concurrency is the number of objects of one kind worked on at once.
+	Concurrency int
+	// StoreInterval is how often a store without its own interval is checked.
+	StoreInterval time.Duration
+
+	ClusterStores, SecretStores, FloodGate, AllowGeneric, ExtendedLabels bool
+	// EgressAllow exempts addresses from what namespaces may connect stores to.
+	EgressAllow []netip.Prefix
+
+	// TemplateLeft and TemplateRight delimit template actions.
+	TemplateLeft, TemplateRight string
+
+	Metrics        MetricsOptions
+	ProbeAddress   string
+	LeaderElection LeaderElection
+}
+
+// MetricsOptions say where and how metrics are served.
+type MetricsOptions struct {
+	// Address is host:port; "0" serves none.
+	Address                    string
+	Secure, Auth, HTTP2        bool
+	CertDir, CertName, KeyName string
+}
+
+// LeaderElection lets one of several replicas work.
+type LeaderElection struct {
+	Enabled                        bool
+	ID, Namespace                  string
+	Lease, RenewDeadline, RetryGap time.Duration
+}

@@ -1,0 +1,172 @@
+package secretstore
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/internal/cluster"
+	"github.com/keyferry/keyferry/internal/metrics"
+	"github.com/keyferry/keyferry/internal/reconcile"
+	"github.com/keyferry/keyferry/provider"
+	"github.com/keyferry/keyferry/secret"
+	"github.com/keyferry/keyferry/store"
+)
+
+// Config is what the controller works with; everything but Interval is required.
+type Config struct {
+	Pool     *store.Pool
+	Registry provider.Registry
+	Changes  *cluster.Changes
+	Events   *reconcile.Events
+	Metrics  *metrics.Metrics
+	Clock    provider.Clock
+	// Class is the value of spec.controller that this process serves, beside none.
+	Class string
+	// Interval is how often a store without a refreshInterval is checked.
+	Interval    time.Duration
+	Concurrency int
+}
+
+// Controller checks the stores of one kind.
+type Controller struct {
+	Config
+	client client.Client
+	kind   string
+	empty  func() v1.GenericStore
+	series *metrics.Objects
+	checks checks
+}
+
+// Setup adds the controllers of both kinds to a manager. Namespaced and cluster say
+// which are wanted.
+func Setup(mgr ctrl.Manager, cfg Config, namespaced, cluster bool) error {
+	if namespaced {
+		c := &Controller{Config: cfg, kind: v1.SecretStoreKind, empty: func() v1.GenericStore { return &v1.SecretStore{} }, series: cfg.Metrics.SecretStores}
+		if err := c.setup(mgr, "secretstore"); err != nil {
+			return err
+		}
+	}
+	if cluster {
+		c := &Controller{Config: cfg, kind: v1.ClusterSecretStoreKind, empty: func() v1.GenericStore { return &v1.ClusterSecretStore{} }, series: cfg.Metrics.ClusterStores}
+		return c.setup(mgr, "clustersecretstore")
+	}
+	return nil
+}
+
+func (c *Controller) setup(mgr ctrl.Manager, name string) error {
+	c.client = mgr.GetClient()
+	c.checks.m = map[client.ObjectKey]check{}
+	due := make(chan event.GenericEvent, 64)
+	c.Changes.Subscribe(func(p store.Place) {
+		if p.Kind != c.kind {
+			return
+		}
+		obj := c.empty()
+		obj.SetNamespace(p.Namespace)
+		obj.SetName(p.Name)
+		c.checks.forget(client.ObjectKeyFromObject(obj))
+		due <- event.GenericEvent{Object: obj}
+	})
+	return ctrl.NewControllerManagedBy(mgr).Named(name).
+		For(c.empty(), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.Channel(due, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: c.Concurrency}).
+		Complete(c)
+}
+
+// Reconcile checks one store, unless the last check still stands.
+func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	began := c.Clock.Now()
+	defer func() { c.Metrics.Took(c.kind, c.Clock.Now().Sub(began)) }()
+	s := c.empty()
+	if err := c.client.Get(ctx, req.NamespacedName, s); err != nil {
+		if !apierrors.IsNotFound(err) {
+			return ctrl.Result{}, cluster.Error("read", err)
+		}
+		c.gone(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if class := s.GetSpec().Controller; class != "" && class != c.Class {
+		return ctrl.Result{}, nil
+	}
+	last := c.checks.get(req.NamespacedName)
+	if wait := last.until.Sub(began); last.generation == s.GetGeneration() && last.uid == string(s.GetUID()) && wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	next := check{uid: string(s.GetUID()), generation: s.GetGeneration()}
+	interval, err := c.interval(s)
+	if err == nil {
+		err = c.check(ctx, s)
+	}
+	verdict := judge(err)
+	if err := c.report(ctx, s, verdict); err != nil {
+		return ctrl.Result{}, err
+	}
+	wait := interval
+	if verdict.failed() {
+		next.failures = last.failures + 1
+		if d, again := reconcile.Backoff(err, next.failures); again {
+			wait = min(wait, d)
+		}
+	}
+	next.until = c.Clock.Now().Add(wait)
+	c.checks.set(req.NamespacedName, next)
+	return ctrl.Result{RequeueAfter: wait}, nil
+}
+
+func (c *Controller) gone(key client.ObjectKey) {
+	if last := c.checks.get(key); last.uid != "" {
+		c.Pool.Forget(last.uid)
+	}
+	c.checks.forget(key)
+	c.series.Delete(metrics.Key{Namespace: key.Namespace, Name: key.Name})
+}
+
+// check opens the store and asks whether its credential works.
+func (c *Controller) check(ctx context.Context, s v1.GenericStore) error {
+	place, err := reconcile.Place(s, "")
+	if err != nil {
+		return err
+	}
+	p, err := c.Registry.Lookup(place.Provider)
+	if err != nil {
+		return err
+	}
+	if err := p.Validate(place.Spec); err != nil {
+		return err
+	}
+	return c.Pool.Check(ctx, place)
+}
+
+// interval is spec.refreshInterval: seconds as a number, or a duration.
+func (c *Controller) interval(s v1.GenericStore) (time.Duration, error) {
+	given := s.GetSpec().RefreshInterval
+	if given == nil {
+		return c.Interval, nil
+	}
+	d := time.Duration(given.IntValue()) * time.Second
+	if text := given.StrVal; text != "" {
+		var err error
+		if d, err = time.ParseDuration(text); err != nil {
+			return c.Interval, &secret.Error{Kind: secret.Invalid, Err: errInterval}
+		}
+	}
+	switch {
+	case d < 0:
+		return c.Interval, &secret.Error{Kind: secret.Invalid, Err: errInterval}
+	case d == 0:
+		return c.Interval, nil
+	}
+	return d, nil
+}

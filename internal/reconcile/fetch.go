@@ -1,0 +1,54 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/keyferry/keyferry/plan"
+	"github.com/keyferry/keyferry/secret"
+	"github.com/keyferry/keyferry/store"
+)
+
+// Fetch reads every source, each store at the same time as the others, and returns
+// one answer for each in their order. What was read since the given time, for
+// whomever, may be shared.
+func Fetch(ctx context.Context, pool *store.Pool, sources []plan.Source, places map[plan.StoreRef]store.Place, since time.Time) []plan.Answer {
+	answers := make([]plan.Answer, len(sources))
+	refs := map[plan.StoreRef][]int{}
+	var wg sync.WaitGroup
+	for i, s := range sources {
+		if s.Find == nil {
+			refs[s.Store] = append(refs[s.Store], i)
+			continue
+		}
+		wg.Go(func() {
+			found, err := pool.Find(ctx, places[s.Store], *s.Find, since)
+			answers[i] = plan.Answer{Found: found, Err: at(places[s.Store], err)}
+		})
+	}
+	for ref, indexes := range refs {
+		wg.Go(func() { fetchRefs(ctx, pool, places[ref], sources, indexes, since, answers) })
+	}
+	wg.Wait()
+	return answers
+}
+
+func fetchRefs(ctx context.Context, pool *store.Pool, place store.Place, sources []plan.Source, indexes []int, since time.Time, answers []plan.Answer) {
+	wanted := make([]secret.Ref, len(indexes))
+	for n, i := range indexes {
+		wanted[n] = sources[i].Ref
+	}
+	for n, a := range pool.Read(ctx, place, wanted, since) {
+		answers[indexes[n]] = plan.Answer{Secret: a.Secret, PropertyResolved: a.PropertyResolved, Err: at(place, a.Err)}
+	}
+}
+
+// at says which store an error came from.
+func at(place store.Place, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", place, err)
+}

@@ -1,0 +1,16 @@
+// Package vaultapi is the client that the vault and openBao providers share:
+// login and the life of the token, reads and listings of both versions of the KV
+// secrets engine, over plain HTTP.
+//
+// It takes nothing from the process environment, retries nothing (that is the
+// funnel's), and shows nothing of what a server answered: an error names the
+// path, the field of the manifest and the way out. The providers turn their
+// manifests into a Config; nothing here asks which of them it serves.
+//
+//	c, err := vaultapi.Open(ctx, vaultapi.Config{
+//		Provider: "vault", Spec: "spec.provider.vault",
+//		Server:   "https://vault.example.com", Mount: "secret", KV: 2,
+//		Auth:     vaultapi.Token("spec.provider.vault.auth.tokenSecretRef", ref),
+//	}, env)
+//	s, err := c.Get(ctx, secret.Ref{Key: "team/db"})
+package vaultapi

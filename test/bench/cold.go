@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+)
+
+// process is a running controller and what was measured of its start.
+type process struct {
+	cmd     *exec.Cmd
+	metrics string
+	seen    *ready
+	first   time.Duration
+	rate    float64
+}
+
+// cold starts the controller and waits until all objects are Ready.
+func (b *bench) cold(ctx context.Context, binary string) (*process, error) {
+	seen, err := b.watchReady(ctx, coldNamespace)
+	if err != nil {
+		return nil, err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	//nolint:gosec // the binary was built above
+	cmd := exec.CommandContext(ctx, binary, "controller", "--namespace="+coldNamespace, "--egress-allow=127.0.0.0/8",
+		"--kubeconfig="+b.plane.Kubeconfig(), "--metrics-addr="+address, "--live-addr=0", "--loglevel=error")
+	cmd.Stderr = os.Stderr
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, metrics: "http://" + address + "/metrics", seen: seen}
+	first, last, err := seen.all(ctx, b.n)
+	if err != nil {
+		p.stop()
+		return nil, err
+	}
+	p.first, p.rate = first.Sub(start), perSecond(b.n, first, last)
+	return p, nil
+}
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(os.Interrupt) // it may have ended
+	_ = p.cmd.Wait()
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// idle watches the controller do nothing.
+func (b *bench) idle(ctx context.Context, p *process, before counters, d time.Duration) error {
+	cpu, err := p.cpu()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	after, err := p.counts(ctx)
+	if err != nil {
+		return err
+	}
+	after.print(fmt.Sprintf("idle for %s", d), before, b.n)
+	used, err := p.cpu()
+	fmt.Printf("    processor                 %7.2f s\n", (used - cpu).Seconds())
+	return err
+}
+
+// force has every object refreshed although nothing has changed.
+func (b *bench) force(ctx context.Context, p *process) error {
+	before, err := p.counts(ctx)
+	if err != nil {
+		return err
+	}
+	p.seen.mu.Lock()
+	was := map[string]string{}
+	for name, version := range p.seen.names {
+		was[name] = version
+	}
+	p.seen.mu.Unlock()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1.AnnotationForceSync: "1"}}})
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	err = b.each(ctx, func(ctx context.Context, i int) error {
+		es := &v1.ExternalSecret{ObjectMeta: metav1.ObjectMeta{Namespace: coldNamespace, Name: objectName(i)}}
+		return b.api.Patch(ctx, es, client.RawPatch(types.MergePatchType, patch))
+	})
+	if err != nil {
+		return err
+	}
+	_, last, err := p.seen.until(ctx, func() bool {
+		for name, version := range p.seen.names {
+			if was[name] == version {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return errors.Join(errors.New("forced refresh"), err)
+	}
+	after, err := p.counts(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  forced refresh of all       %7.2f s, beside the requests that ask for it\n", last.Sub(start).Seconds())
+	after.print("forced refresh", before, b.n)
+	p.usage("in all")
+	return nil
+}
