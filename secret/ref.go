@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"regexp"
@@ -62,20 +63,13 @@ func (s Secret) Whole() Value {
 	for k, v := range s.Fields {
 		plain[k] = string(v.b)
 	}
-	b, err := json.Marshal(plain)
-	if err != nil { // a map of strings always encodes
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(plain); err != nil { // a map of strings always encodes
 		return Value{}
 	}
-	return Value{b}
-}
-
-// Map returns the named values inside the secret: its Fields, or the members of
-// the JSON object it holds. It fails with Invalid when it holds no JSON object.
-func (s Secret) Map() (map[string]Value, error) {
-	if s.Fields != nil {
-		return maps.Clone(s.Fields), nil
-	}
-	return s.Value.Object()
+	return Value{bytes.TrimSuffix(b.Bytes(), []byte("\n"))}
 }
 
 // Keys returns the names of a map of values in order: what may be shown of it.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keyferry/keyferry/provider"
 )
@@ -14,6 +15,8 @@ type Options struct {
 	Registry provider.Registry
 	Logger   logr.Logger
 	Version  string
+	// Registerer takes the metrics; nil is the one that the metrics server serves.
+	Registerer prometheus.Registerer
 	// Clock is the system's if nil.
 	Clock provider.Clock
 

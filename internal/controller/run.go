@@ -37,7 +37,10 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err != nil {
 		return fmt.Errorf("--template-left-delimiter and --template-right-delimiter: %w", err)
 	}
-	counts, err := metrics.New(ctrlmetrics.Registry, metrics.Options{ExtendedLabels: o.ExtendedLabels})
+	if o.Registerer == nil {
+		o.Registerer = ctrlmetrics.Registry
+	}
+	counts, err := metrics.New(o.Registerer, metrics.Options{ExtendedLabels: o.ExtendedLabels})
 	if err != nil {
 		return err
 	}

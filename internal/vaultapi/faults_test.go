@@ -238,3 +238,32 @@ func TestALoginThatIsRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestNoClientFollowsARedirect(t *testing.T) {
+	f := newFake()
+	f.fault = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Location", "https://elsewhere.test/v1/kv/data/x")
+		return raw(w, http.StatusTemporaryRedirect, "")
+	}
+	c, _ := openFake(t, f, "", given) // whose client would follow
+	_, err := c.Get(t.Context(), secret.Ref{Key: "x"})
+	wantKind(t, err, secret.Invalid)
+	if got := f.count("/kv/data/x"); got != 1 {
+		t.Errorf("%d requests, want 1", got)
+	}
+}
+
+func TestWhatIsNotThereIsNotASecretThatIsGone(t *testing.T) {
+	for name, body := range map[string]string{
+		"a mount":              `{"errors":["no handler for route"]}`,
+		"an engine of its own": `{"data":null,"warnings":["Invalid path for a versioned K/V secrets engine."]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			f.fault = func(w http.ResponseWriter, _ *http.Request) bool { return raw(w, http.StatusNotFound, body) }
+			c, _ := openFake(t, f, "", given)
+			_, err := c.Get(t.Context(), secret.Ref{Key: "x"})
+			wantKind(t, err, secret.Invalid)
+		})
+	}
+}

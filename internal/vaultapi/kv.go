@@ -1,6 +1,7 @@
 package vaultapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -103,11 +104,13 @@ func (c *Client) getMetadata(ctx context.Context, ref secret.Ref, mount, name []
 	for k, v := range m.custom {
 		out[k] = v
 	}
-	b, err := json.Marshal(out)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(out); err != nil {
 		return secret.Secret{}, c.strange("read", ref)
 	}
-	return secret.Secret{Value: secret.New(b)}, nil
+	return secret.Secret{Value: secret.New(bytes.TrimSpace(b.Bytes()))}, nil
 }
 
 type metadata struct {
