@@ -43,15 +43,6 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
-// Addresser is a store that distinguishes refs otherwise than by key, version and
-// metadata.
-type Addresser interface {
-	// Address returns the ref that serves ref at the backend; refs with equal
-	// addresses share one read. A property that stays in the address is resolved
-	// by the backend and not again above it. It does no I/O.
-	Address(ref secret.Ref) secret.Ref
-}
-
 // Access is what the stores of a provider can do, in ESO's words for
 // status.capabilities.
 type Access string

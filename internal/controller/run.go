@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,7 +32,7 @@ import (
 // fails if the API server cannot be reached or the options contradict each other.
 func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if o.Clock == nil {
-		o.Clock = systemClock{}
+		o.Clock = clock.RealClock{}
 	}
 	engine, err := template.New(template.Options{Left: o.TemplateLeft, Right: o.TemplateRight})
 	if err != nil {

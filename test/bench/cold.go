@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -95,10 +96,7 @@ func (b *bench) force(ctx context.Context, p *process) error {
 		return err
 	}
 	p.seen.mu.Lock()
-	was := map[string]string{}
-	for name, version := range p.seen.names {
-		was[name] = version
-	}
+	was := maps.Clone(p.seen.names)
 	p.seen.mu.Unlock()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1.AnnotationForceSync: "1"}}})
 	if err != nil {

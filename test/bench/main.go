@@ -36,7 +36,7 @@ func run(ctx context.Context, sizes string, idle time.Duration, binary string) e
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // it is a temporary folder
 	if binary == "" {
 		binary = filepath.Join(dir, "keyferry")
 		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/keyferry")
@@ -45,13 +45,13 @@ func run(ctx context.Context, sizes string, idle time.Duration, binary string) e
 			return fmt.Errorf("build keyferry: %w", err)
 		}
 	}
-	for _, text := range strings.Split(sizes, ",") {
+	for text := range strings.SplitSeq(sizes, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 2 {
 			return fmt.Errorf("-n: %q is not a number of objects", text)
 		}
 		if err := measure(ctx, binary, n, idle); err != nil {
-			return fmt.Errorf("N = %d: %w", n, err)
+			return fmt.Errorf("with %d objects: %w", n, err)
 		}
 	}
 	return nil

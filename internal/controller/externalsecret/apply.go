@@ -57,9 +57,10 @@ func (c *Controller) sync(ctx context.Context, es *v1.ExternalSecret, e *entry, 
 			return out.unchanged(es), nil
 		}
 	}
-	if err := c.apply(ctx, es, e, data, &out); err != nil {
+	if err := c.apply(ctx, es, data, &out); err != nil {
 		return out, err
 	}
+	e.wroteAs(out.version)
 	return out, c.sweep(ctx, es)
 }
 
@@ -79,7 +80,7 @@ func (o outcome) unchanged(es *v1.ExternalSecret) outcome {
 const attempts = 3
 
 // apply makes the target from data, on what exists.
-func (c *Controller) apply(ctx context.Context, es *v1.ExternalSecret, e *entry, data plan.Data, out *outcome) error {
+func (c *Controller) apply(ctx context.Context, es *v1.ExternalSecret, data plan.Data, out *outcome) error {
 	templates, err := c.templates(ctx, es)
 	if err != nil {
 		return err
@@ -100,7 +101,7 @@ func (c *Controller) apply(ctx context.Context, es *v1.ExternalSecret, e *entry,
 		if err != nil {
 			return err
 		}
-		err = c.write(ctx, es, e, t, action, out)
+		err = c.write(ctx, t, action, out)
 		if !errors.Is(err, secret.Conflict) || n == attempts {
 			return err
 		}
@@ -142,12 +143,12 @@ func (c *Controller) read(ctx context.Context, t *plan.Target) error {
 }
 
 // write does what was decided.
-func (c *Controller) write(ctx context.Context, es *v1.ExternalSecret, e *entry, t plan.Target, action plan.Action, out *outcome) error {
+func (c *Controller) write(ctx context.Context, t plan.Target, action plan.Action, out *outcome) error {
 	var obj client.Object = action.Secret
 	if action.Object != nil {
 		obj = action.Object
 	}
-	owner := client.FieldOwner(plan.FieldOwner(es.Name))
+	owner := client.FieldOwner(plan.FieldOwner(t.Object.Name))
 	var err error
 	switch action.Verb {
 	case plan.Create:
@@ -159,11 +160,10 @@ func (c *Controller) write(ctx context.Context, es *v1.ExternalSecret, e *entry,
 		err = client.IgnoreNotFound(c.client.Delete(ctx, obj, client.Preconditions{UID: &uid, ResourceVersion: &version}))
 	}
 	if err != nil {
-		return c.failure("write", es, err)
+		return c.failure("write", t.Object, err)
 	}
 	out.reason, out.message, out.events = action.Ready.Reason, action.Ready.Message, action.Events
 	out.settle(t, action, obj)
-	e.wroteAs(out.version)
 	return nil
 }
 

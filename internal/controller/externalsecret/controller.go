@@ -127,7 +127,8 @@ func (c *Controller) finish(ctx context.Context, es *v1.ExternalSecret, e *entry
 	now := c.Clock.Now()
 	c.Metrics.ExternalSecrets.Synced(metrics.Key{Namespace: es.Namespace, Name: es.Name}, err)
 	status := status(es, out, err, now)
-	if patchErr := c.report(ctx, es, e, status, out, err); patchErr != nil {
+	c.tell(es, status, out.events)
+	if patchErr := c.report(ctx, es, e, status); patchErr != nil {
 		err = errors.Join(err, patchErr)
 	}
 	if err == nil {

@@ -43,11 +43,10 @@ func status(es *v1.ExternalSecret, out outcome, err error, now time.Time) v1.Ext
 	return next
 }
 
-// report writes the status if it says something new, and the events of the pass.
-func (c *Controller) report(ctx context.Context, es *v1.ExternalSecret, e *entry, next v1.ExternalSecretStatus, out outcome, failure error) error {
+// report writes the status if it says something new.
+func (c *Controller) report(ctx context.Context, es *v1.ExternalSecret, e *entry, next v1.ExternalSecretStatus) error {
 	before := es.Status
 	c.count(es, next)
-	c.tell(es, before, next, out, failure)
 	e.status = &next
 	if !worthWriting(before, next, e.reported) {
 		return nil
@@ -96,16 +95,13 @@ func whole(s v1.ExternalSecretStatus) map[string]any {
 }
 
 // tell records what was done, and a failure when it is another than before.
-func (c *Controller) tell(es *v1.ExternalSecret, before, next v1.ExternalSecretStatus, out outcome, failure error) {
-	for _, e := range out.events {
+func (c *Controller) tell(es *v1.ExternalSecret, next v1.ExternalSecretStatus, events []plan.Event) {
+	for _, e := range events {
 		c.Events.Normal(es, e.Reason, e.Message)
 	}
-	if failure == nil {
-		return
-	}
-	old, _ := conditions.Find(toConditions(before.Conditions), conditions.Ready)
+	old, _ := conditions.Find(toConditions(es.Status.Conditions), conditions.Ready)
 	now, _ := conditions.Find(toConditions(next.Conditions), conditions.Ready)
-	if old.Message != now.Message || old.Status != now.Status {
+	if now.Status == conditions.False && (old.Message != now.Message || old.Status != now.Status) {
 		c.Events.Warning(es, v1.ReasonUpdateFailed, now.Message)
 	}
 }

@@ -75,7 +75,9 @@ func (c *Controller) index(ctx context.Context, indexer client.FieldIndexer) err
 func (c *Controller) watch(inner controller.Controller) error {
 	sources := []source.Source{
 		source.Func(func(ctx context.Context, q queue) error {
-			c.Changes.Subscribe(func(p store.Place) { c.wakeStore(ctx, p.Kind, p.Namespace, p.Name, q, ifFailing) })
+			c.Changes.Subscribe(func(p store.Place) {
+				c.wakeStore(ctx, p.Kind, client.ObjectKey{Namespace: p.Namespace, Name: p.Name}, q, ifFailing)
+			})
 			return nil
 		}),
 		source.Kind[client.Object](c.cache, &v1.ExternalSecret{}, &handler.EnqueueRequestForObject{}, changedObject()),
@@ -174,18 +176,18 @@ func (c *Controller) templateHandler(kind string) handler.EventHandler {
 func (c *Controller) storeHandler(kind string) handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
-			c.wakeStore(ctx, kind, e.Object.GetNamespace(), e.Object.GetName(), q, ifFailing)
+			c.wakeStore(ctx, kind, client.ObjectKeyFromObject(e.Object), q, ifFailing)
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
 			switch {
 			case e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration():
-				c.wakeStore(ctx, kind, e.ObjectNew.GetNamespace(), e.ObjectNew.GetName(), q, always)
+				c.wakeStore(ctx, kind, client.ObjectKeyFromObject(e.ObjectNew), q, always)
 			case readiness(e.ObjectOld) != readiness(e.ObjectNew):
-				c.wakeStore(ctx, kind, e.ObjectNew.GetNamespace(), e.ObjectNew.GetName(), q, ifFailing)
+				c.wakeStore(ctx, kind, client.ObjectKeyFromObject(e.ObjectNew), q, ifFailing)
 			}
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
-			c.wakeStore(ctx, kind, e.Object.GetNamespace(), e.Object.GetName(), q, always)
+			c.wakeStore(ctx, kind, client.ObjectKeyFromObject(e.Object), q, always)
 		},
 	}
 }
@@ -229,8 +231,8 @@ const (
 	ifFailing urgency = false
 )
 
-func (c *Controller) wakeStore(ctx context.Context, kind, namespace, name string, q queue, u urgency) {
-	c.each(ctx, namespace, byStore, plan.StoreRef{Kind: kind, Name: name}.String(), func(es *v1.ExternalSecret) {
+func (c *Controller) wakeStore(ctx context.Context, kind string, key client.ObjectKey, q queue, u urgency) {
+	c.each(ctx, key.Namespace, byStore, plan.StoreRef{Kind: kind, Name: key.Name}.String(), func(es *v1.ExternalSecret) {
 		c.wake(es, q, u)
 	})
 }

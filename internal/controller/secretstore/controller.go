@@ -42,6 +42,7 @@ type Config struct {
 type Controller struct {
 	Config
 	client client.Client
+	name   string
 	kind   string
 	empty  func() v1.GenericStore
 	series *metrics.Objects
@@ -65,7 +66,7 @@ func Setup(mgr ctrl.Manager, cfg Config, namespaced, cluster bool) error {
 }
 
 func (c *Controller) setup(mgr ctrl.Manager, name string) error {
-	c.client = mgr.GetClient()
+	c.client, c.name = mgr.GetClient(), name
 	c.checks.m = map[client.ObjectKey]check{}
 	due := make(chan event.GenericEvent, 64)
 	c.Changes.Subscribe(func(p store.Place) {
@@ -87,8 +88,6 @@ func (c *Controller) setup(mgr ctrl.Manager, name string) error {
 
 // Reconcile checks one store, unless the last check still stands.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	began := c.Clock.Now()
-	defer func() { c.Metrics.Took(c.kind, c.Clock.Now().Sub(began)) }()
 	s := c.empty()
 	if err := c.client.Get(ctx, req.NamespacedName, s); err != nil {
 		if !apierrors.IsNotFound(err) {
@@ -100,29 +99,40 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if class := s.GetSpec().Controller; class != "" && class != c.Class {
 		return ctrl.Result{}, nil
 	}
+	now := c.Clock.Now()
 	last := c.checks.get(req.NamespacedName)
-	if wait := last.until.Sub(began); last.generation == s.GetGeneration() && last.uid == string(s.GetUID()) && wait > 0 {
+	if wait := last.until.Sub(now); last.isOf(s) && wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	next := check{uid: string(s.GetUID()), generation: s.GetGeneration()}
+	defer func() { c.Metrics.Took(c.name, c.Clock.Now().Sub(now)) }()
+	next, err := c.pass(ctx, s, last.failures)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	c.checks.set(req.NamespacedName, next)
+	return ctrl.Result{RequeueAfter: next.until.Sub(c.Clock.Now())}, nil
+}
+
+// pass checks a store and reports it. It returns how long the verdict stands: until
+// the interval is over, or less if it is a failure that may pass.
+func (c *Controller) pass(ctx context.Context, s v1.GenericStore, failures int) (check, error) {
 	interval, err := c.interval(s)
 	if err == nil {
 		err = c.check(ctx, s)
 	}
-	verdict := judge(err)
-	if err := c.report(ctx, s, verdict); err != nil {
-		return ctrl.Result{}, err
+	v := judge(err)
+	if err := c.report(ctx, s, v); err != nil {
+		return check{}, err
 	}
-	wait := interval
-	if verdict.failed() {
-		next.failures = last.failures + 1
-		if d, again := reconcile.Backoff(err, next.failures); again {
-			wait = min(wait, d)
+	next := check{uid: string(s.GetUID()), generation: s.GetGeneration()}
+	if v.failed() {
+		next.failures = failures + 1
+		if wait, again := reconcile.Backoff(err, next.failures); again {
+			interval = min(interval, wait)
 		}
 	}
-	next.until = c.Clock.Now().Add(wait)
-	c.checks.set(req.NamespacedName, next)
-	return ctrl.Result{RequeueAfter: wait}, nil
+	next.until = c.Clock.Now().Add(interval)
+	return next, nil
 }
 
 func (c *Controller) gone(key client.ObjectKey) {

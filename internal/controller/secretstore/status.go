@@ -37,6 +37,11 @@ type check struct {
 	failures   int
 }
 
+// isOf reports whether the check was of the manifest as it is.
+func (c check) isOf(s v1.GenericStore) bool {
+	return c.uid == string(s.GetUID()) && c.generation == s.GetGeneration()
+}
+
 func (c *checks) get(k client.ObjectKey) check {
 	c.mu.Lock()
 	defer c.mu.Unlock()
