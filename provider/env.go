@@ -69,6 +69,11 @@ type TokenRequest struct {
 	Field    string
 }
 
+// ClusterAudience stands for the audience of the cluster's own API server, whatever
+// that is called there. Such a token can be used against the API server too: it is
+// for backends that have the API server check it.
+const ClusterAudience = "@cluster"
+
 // TLS is how a connection is secured. The zero value uses the system's roots.
 type TLS struct {
 	// CA is a PEM bundle of the roots to trust instead of the system's.

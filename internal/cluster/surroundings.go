@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -71,8 +72,15 @@ func values(data map[string][]byte) map[string]secret.Value {
 func (s *Surroundings) Token(ctx context.Context, a store.Account) (store.Issued, error) {
 	lifetime := max(a.Lifetime, defaultLifetime)
 	seconds := int64(lifetime / time.Second)
+	audiences := a.Audiences
+	if slices.Contains(audiences, provider.ClusterAudience) {
+		if len(audiences) > 1 {
+			return store.Issued{}, &secret.Error{Kind: secret.Invalid, Op: "token", Err: fmt.Errorf("a token for the API server has no other audience")}
+		}
+		audiences = nil // the API server fills in its own
+	}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: a.Name}}
-	req := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: a.Audiences, ExpirationSeconds: &seconds}}
+	req := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences, ExpirationSeconds: &seconds}}
 	if err := s.client.SubResource("token").Create(ctx, account, req); err != nil {
 		return store.Issued{}, Error("token", err)
 	}

@@ -76,7 +76,7 @@ func batchLarge(p *probe) {
 		entries[i] = Entry{Key: p.key("batch", fmt.Sprintf("%05d", i)), Value: plain(fmt.Sprint(i))}
 		refs[n-1-i].Key = entries[i].Key
 	}
-	p.h.Seed(p, entries...)
+	p.h.Seed(p.T, entries...)
 	for i, result := range p.batch(refs) {
 		if result.Err != nil {
 			p.Fatalf("result %d of %d: %v", i, n, result.Err)

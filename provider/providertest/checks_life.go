@@ -54,7 +54,7 @@ func concurrent(p *probe) {
 		key, value := p.key("concurrent", fmt.Sprint(i)), plain(fmt.Sprint("concurrent ", i))
 		entries, want[key] = append(entries, Entry{Key: key, Value: value}), value
 	}
-	p.h.Seed(p, entries...)
+	p.h.Seed(p.T, entries...)
 	s := p.open()
 	var group sync.WaitGroup
 	for i := range callers {

@@ -120,7 +120,7 @@ func listTags(p *probe) {
 		return
 	}
 	key := func(name string) string { return p.key("tags", name) }
-	p.h.Seed(p,
+	p.h.Seed(p.T,
 		Entry{Key: key("both"), Value: plain("a"), Tags: map[string]string{"pier": "one", "crane": "tall"}},
 		Entry{Key: key("one"), Value: plain("b"), Tags: map[string]string{"pier": "one"}},
 		Entry{Key: key("other"), Value: plain("c"), Tags: map[string]string{"pier": "two", "crane": "tall"}},
@@ -147,7 +147,7 @@ func listPages(p *probe) {
 		keys = append(keys, p.key("pages", fmt.Sprintf("%05d", i)))
 		entries = append(entries, Entry{Key: keys[i], Value: plain(fmt.Sprint(i))})
 	}
-	p.h.Seed(p, entries...)
+	p.h.Seed(p.T, entries...)
 	p.wantKeys("more than a page", p.list(p.lister(), p.query("pages")), keys...)
 }
 

@@ -67,7 +67,7 @@ func exactValue(p *probe) {
 	for i, name := range secret.Keys(values) {
 		entries = append(entries, Entry{Key: p.key("exact", fmt.Sprint(i)), Value: values[name]})
 	}
-	p.h.Seed(p, entries...)
+	p.h.Seed(p.T, entries...)
 	r := p.reader()
 	for i, name := range secret.Keys(values) {
 		got, err := r.Get(p.Context(), secret.Ref{Key: entries[i].Key})
@@ -85,7 +85,7 @@ func emptyValue(p *probe) {
 		empty = []byte("{}")
 	}
 	key := p.key("empty", "a")
-	p.h.Seed(p, Entry{Key: key, Value: empty})
+	p.h.Seed(p.T, Entry{Key: key, Value: empty})
 	got, err := p.reader().Get(p.Context(), secret.Ref{Key: key})
 	if err != nil {
 		p.Fatalf("get: %v", err)
@@ -117,7 +117,7 @@ func deleted(p *probe) {
 		p.Fatalf("get before the deletion: %v", err)
 	}
 	p.same("before the deletion", got, value)
-	p.h.Delete(p, key)
+	p.h.Delete(p.T, key)
 	_, err = p.reader().Get(p.Context(), secret.Ref{Key: key})
 	p.failed("get after the deletion", err, secret.NotFound)
 }
@@ -125,7 +125,7 @@ func deleted(p *probe) {
 func latest(p *probe) {
 	key, _ := p.seed("latest", "a")
 	newer := plain("newer")
-	p.h.Seed(p, Entry{Key: key, Value: newer})
+	p.h.Seed(p.T, Entry{Key: key, Value: newer})
 	got, err := p.reader().Get(p.Context(), secret.Ref{Key: key})
 	if err != nil {
 		p.Fatalf("get: %v", err)
@@ -145,7 +145,7 @@ func version(p *probe) {
 		p.Fatalf("get: version %q, error %v; want a version", first.Version, err)
 	}
 	newer := plain("newer")
-	p.h.Seed(p, Entry{Key: key, Value: newer})
+	p.h.Seed(p.T, Entry{Key: key, Value: newer})
 	r := p.reader()
 	second, err := r.Get(p.Context(), secret.Ref{Key: key})
 	if err != nil || second.Version == first.Version {
@@ -167,12 +167,12 @@ func metadata(p *probe) {
 	key := p.key("metadata", "a")
 	tags := map[string]string{"team": "harbour"}
 	if !p.h.can(Metadata) {
-		p.h.Seed(p, Entry{Key: key, Value: plain("a")})
+		p.h.Seed(p.T, Entry{Key: key, Value: plain("a")})
 		_, err := p.reader().Get(p.Context(), secret.Ref{Key: key, Metadata: true})
 		p.refused("get metadata", err, "metadata")
 		return
 	}
-	p.h.Seed(p, Entry{Key: key, Value: plain("a"), Tags: tags})
+	p.h.Seed(p.T, Entry{Key: key, Value: plain("a"), Tags: tags})
 	r := p.reader()
 	got, err := r.Get(p.Context(), secret.Ref{Key: key, Metadata: true})
 	if err != nil {

@@ -68,7 +68,8 @@ type probe struct {
 	ctx context.Context
 }
 
-// Context hides T's: it carries a logger that is listened to.
+// Context hides that of T, which Seed and Delete get: it carries a logger that is
+// listened to.
 func (p *probe) Context() context.Context { return p.ctx }
 
 // open returns a store that closes with the check.
@@ -117,7 +118,7 @@ func plain(s string) []byte { return fmt.Appendf(nil, `{"v":%q}`, Mark+" "+s) }
 func (p *probe) seed(group, name string) (string, []byte) {
 	p.Helper()
 	key, v := p.key(group, name), plain(group+" "+name)
-	p.h.Seed(p, Entry{Key: key, Value: v})
+	p.h.Seed(p.T, Entry{Key: key, Value: v})
 	return key, v
 }
 

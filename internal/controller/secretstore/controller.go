@@ -5,12 +5,11 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -68,20 +67,19 @@ func Setup(mgr ctrl.Manager, cfg Config, namespaced, cluster bool) error {
 func (c *Controller) setup(mgr ctrl.Manager, name string) error {
 	c.client, c.name = mgr.GetClient(), name
 	c.checks.m = map[client.ObjectKey]check{}
-	due := make(chan event.GenericEvent, 64)
-	c.Changes.Subscribe(func(p store.Place) {
-		if p.Kind != c.kind {
-			return
-		}
-		obj := c.empty()
-		obj.SetNamespace(p.Namespace)
-		obj.SetName(p.Name)
-		c.checks.forget(client.ObjectKeyFromObject(obj))
-		due <- event.GenericEvent{Object: obj}
+	changes := source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[ctrl.Request]) error {
+		c.Changes.Subscribe(func(p store.Place) {
+			if p.Kind == c.kind {
+				key := client.ObjectKey{Namespace: p.Namespace, Name: p.Name}
+				c.checks.forget(key)
+				q.Add(ctrl.Request{NamespacedName: key})
+			}
+		})
+		return nil
 	})
 	return ctrl.NewControllerManagedBy(mgr).Named(name).
 		For(c.empty(), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesRawSource(source.Channel(due, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(changes).
 		WithOptions(controller.Options{MaxConcurrentReconciles: c.Concurrency}).
 		Complete(c)
 }
