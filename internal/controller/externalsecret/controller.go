@@ -135,7 +135,7 @@ func (c *Controller) finish(ctx context.Context, es *v1.ExternalSecret, e *entry
 		e.succeeded(out)
 		next := *es
 		next.Status = status
-		return requeue(c.spread(es, plan.Refresh(&next, now).Next), now), nil
+		return requeue(c.spread(&next, plan.Refresh(&next, now).Next), now), nil
 	}
 	e.failed(es, err, now)
 	if e.retryAt.IsZero() {
