@@ -147,6 +147,6 @@ func (a assembly) add(ctx context.Context) (func(), error) {
 		Pool: pool, Surroundings: surroundings, Changes: changes, Metrics: a.metrics, Clock: a.Clock, Engine: a.engine,
 		Events: reconcile.NewEvents(a.mgr.GetEventRecorder("external-secrets"), a.Clock),
 		Class:  a.Class, Concurrency: a.Concurrency,
-		ClusterStores: a.ClusterStores, FloodGate: a.FloodGate, AllowGeneric: a.AllowGeneric,
+		ClusterStores: a.ClusterStores, SecretStores: a.SecretStores, FloodGate: a.FloodGate, AllowGeneric: a.AllowGeneric,
 	})
 }

@@ -35,8 +35,9 @@ type Config struct {
 	// beside none.
 	Class       string
 	Concurrency int
-	// ClusterStores is false if ClusterSecretStores are not served.
-	ClusterStores bool
+	// ClusterStores is false if ClusterSecretStores are not served, SecretStores if
+	// nobody checks SecretStores.
+	ClusterStores, SecretStores bool
 	// FloodGate holds reads back until the store is Ready.
 	FloodGate bool
 	// AllowGeneric allows targets that are not Secrets.

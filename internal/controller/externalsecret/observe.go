@@ -89,7 +89,7 @@ func (c *Controller) admits(ctx context.Context, s v1.GenericStore, namespace st
 
 // ready is the floodgate: while a store is not usable nothing is asked of it.
 func (c *Controller) ready(s v1.GenericStore) error {
-	if !c.FloodGate {
+	if !c.FloodGate || s.GetKind() == v1.SecretStoreKind && !c.SecretStores {
 		return nil
 	}
 	for _, cond := range s.GetStatus().Conditions {
