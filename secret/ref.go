@@ -61,7 +61,7 @@ func (s Secret) Whole() Value {
 	}
 	plain := make(map[string]string, len(s.Fields))
 	for k, v := range s.Fields {
-		plain[k] = string(v.b)
+		plain[k] = string(v.Reveal())
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -69,7 +69,7 @@ func (s Secret) Whole() Value {
 	if err := e.Encode(plain); err != nil { // a map of strings always encodes
 		return Value{}
 	}
-	return Value{bytes.TrimSuffix(b.Bytes(), []byte("\n"))}
+	return hold(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
 // Keys returns the names of a map of values in order: what may be shown of it.

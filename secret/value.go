@@ -15,31 +15,43 @@ const Redacted = "[redacted]"
 // Value holds the bytes of a secret and shows them to nobody but the caller of
 // Reveal. The zero Value is the empty secret. A Value is immutable and safe for
 // concurrent use.
-type Value struct{ b []byte }
+type Value struct {
+	_ [0]func() // compared by Equal, not by ==
+	// The bytes are behind a pointer because fmt prints the unexported fields of a
+	// struct without asking their types, and follows no pointer there.
+	b *[]byte
+}
+
+func hold(b []byte) Value { return Value{b: &b} }
 
 // New returns a Value that holds a copy of b.
-func New(b []byte) Value { return Value{bytes.Clone(b)} }
+func New(b []byte) Value { return hold(bytes.Clone(b)) }
 
 // FromString returns a Value that holds s.
-func FromString(s string) Value { return Value{[]byte(s)} }
+func FromString(s string) Value { return hold([]byte(s)) }
 
 // Reveal returns the bytes. The caller must not change them, and must take care
 // of where they go: a lint rule lists the packages that may call it.
-func (v Value) Reveal() []byte { return v.b }
+func (v Value) Reveal() []byte {
+	if v.b == nil {
+		return nil
+	}
+	return *v.b
+}
 
 // Len is the number of bytes.
-func (v Value) Len() int { return len(v.b) }
+func (v Value) Len() int { return len(v.Reveal()) }
 
 // Equal reports whether both hold the same bytes, in time that depends on their
 // lengths alone.
-func (v Value) Equal(w Value) bool { return subtle.ConstantTimeCompare(v.b, w.b) == 1 }
+func (v Value) Equal(w Value) bool { return subtle.ConstantTimeCompare(v.Reveal(), w.Reveal()) == 1 }
 
 // Object decodes the value as a JSON object, one Value a member: strings lose
 // their quotes, everything else keeps its JSON form. It fails with Invalid when
 // the value is no JSON object; the error holds nothing of the value.
 func (v Value) Object() (map[string]Value, error) {
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(v.b, &members); err != nil || members == nil {
+	if err := json.Unmarshal(v.Reveal(), &members); err != nil || members == nil {
 		return nil, &Error{Kind: Invalid, Op: "decode", Err: errNotObject}
 	}
 	out := make(map[string]Value, len(members))

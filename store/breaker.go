@@ -12,9 +12,9 @@ import (
 )
 
 // breaker stops the calls to a store that refuses its credential, asks for fewer
-// calls or does not answer. Until the first call has succeeded, and again after a
-// failure, one call at a time goes through: the others wait for the first, or get
-// the failure without a call.
+// calls, does not answer or cannot be opened. Until the first call has shown that it
+// works, and again after a failure, one call at a time goes through: the others wait
+// for the first, or get the failure without a call.
 type breaker struct {
 	clock provider.Clock
 
@@ -22,27 +22,56 @@ type breaker struct {
 	proven   bool
 	failures int
 	until    time.Time
-	last     error
+	last     error         // a *secret.Error of the whole store; nil if the store works
 	probe    chan struct{} // closed when the running probe is over; nil if none runs
 }
 
-// pauses holds, for the kinds that concern the whole store, the first pause and the
+// outcome is how a call ended. A failure of a store that could not be opened
+// concerns every call.
+type outcome struct {
+	err    error
+	opened bool
+}
+
+// says is what an outcome tells about the store as a whole.
+type says int
+
+const (
+	nothing says = iota
+	works
+	fails
+)
+
+func (o outcome) says() says {
+	kind := secret.KindOf(o.err)
+	switch {
+	case errors.Is(o.err, context.Canceled), errors.Is(o.err, errRetired):
+		return nothing
+	case !o.opened, kind == secret.Unauthenticated, kind == secret.RateLimited, kind == secret.Unavailable:
+		return fails
+	case kind == "", kind == secret.NotFound, kind == secret.Denied, kind == secret.Conflict:
+		return works
+	}
+	// Invalid, Unsupported and Internal may come about without a call.
+	return nothing
+}
+
+// pauses returns how long to leave a store alone that fails: at first, and at the
 // longest. An outage ends within half a minute of the backend's return.
 func pauses(kind secret.Kind) (first, longest time.Duration) {
 	switch kind {
-	case secret.Unauthenticated:
-		return time.Minute, 5 * time.Minute
 	case secret.RateLimited:
 		return 5 * time.Second, 5 * time.Minute
 	case secret.Unavailable:
 		return time.Second, 20 * time.Second
 	}
-	return 0, 0
+	return time.Minute, 5 * time.Minute
 }
 
-// enter waits for leave to make a call and returns what to call with its outcome.
-// It fails with the last failure while the store is left alone.
-func (b *breaker) enter(ctx context.Context) (done func(error), err error) {
+// enter waits for leave to make a call and returns what to call with its outcome,
+// which tells whether the store has recovered by that call. Enter fails with the
+// last failure while the store is left alone.
+func (b *breaker) enter(ctx context.Context) (done func(outcome) (recovered bool), err error) {
 	for {
 		b.mu.Lock()
 		switch {
@@ -53,7 +82,7 @@ func (b *breaker) enter(ctx context.Context) (done func(error), err error) {
 			probe := make(chan struct{})
 			b.probe = probe
 			b.mu.Unlock()
-			return func(err error) { b.report(err); close(probe) }, nil
+			return func(o outcome) bool { return b.reportProbe(o, probe) }, nil
 		case b.last != nil:
 			err := b.refusal()
 			b.mu.Unlock()
@@ -71,41 +100,50 @@ func (b *breaker) enter(ctx context.Context) (done func(error), err error) {
 
 // refusal repeats the last failure, and says when to come again.
 func (b *breaker) refusal() error {
-	wait := max(b.until.Sub(b.clock.Now()), time.Second)
+	again := secret.Error{Kind: secret.KindOf(b.last), Err: b.last}
 	if e, ok := errors.AsType[*secret.Error](b.last); ok {
-		again := *e
-		again.RetryAfter = wait
-		return &again
+		again = *e
 	}
-	return &secret.Error{Kind: secret.KindOf(b.last), RetryAfter: wait, Err: b.last}
+	again.RetryAfter = max(b.until.Sub(b.clock.Now()), time.Second)
+	return &again
 }
 
-func (b *breaker) report(err error) {
+func (b *breaker) reportProbe(o outcome, probe chan struct{}) bool {
+	recovered := b.report(o)
+	b.mu.Lock()
+	b.probe = nil
+	b.mu.Unlock()
+	close(probe)
+	return recovered
+}
+
+func (b *breaker) report(o outcome) (recovered bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.probe = nil
-	if errors.Is(err, context.Canceled) {
-		return // whoever asked went away: it says nothing of the store
-	}
-	first, longest := pauses(secret.KindOf(err))
-	if first == 0 {
+	now := b.clock.Now()
+	switch o.says() {
+	case works:
+		recovered = b.last != nil
 		b.proven, b.failures, b.last, b.until = true, 0, nil, time.Time{}
-		return
+		return recovered
+	case nothing:
+		return false
 	}
-	if b.last != nil && b.clock.Now().Before(b.until) {
-		return // one of several that ran when the store failed
+	asked := now.Add(secret.RetryAfterOf(o.err))
+	if b.last != nil && now.Before(b.until) { // one of several that ran when the store failed
+		if asked.After(b.until) {
+			b.until = asked
+		}
+		return false
 	}
+	first, longest := pauses(secret.KindOf(o.err))
 	pause := min(first<<min(b.failures, 10), longest)
 	pause += time.Duration(rand.Int64N(int64(pause)/5 + 1))
-	pause = max(pause, secret.RetryAfterOf(err))
-	b.proven, b.last = false, err
+	b.proven, b.last = false, o.err
 	b.failures++
-	b.until = b.clock.Now().Add(pause)
-}
-
-// broken reports whether the last call failed.
-func (b *breaker) broken() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.last != nil
+	b.until = now.Add(pause)
+	if asked.After(b.until) {
+		b.until = asked
+	}
+	return false
 }

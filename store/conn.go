@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,16 +24,19 @@ type conn struct {
 	address func(secret.Ref) secret.Ref
 	batches atomic.Int32
 
-	mu       sync.Mutex
-	session  *session // nil while the store is not open
-	retired  bool
-	lastUsed time.Time
+	lastUsed time.Time // guarded by the pool
+
+	mu      sync.Mutex
+	session *session // nil while the store is not open
+	retired bool
 }
 
 // session is one opening of a store. It is closed when it was dropped and the last
 // call that uses it is over.
 type session struct {
+	opened  chan struct{} // closed when store or err is set
 	store   provider.Store
+	err     error
 	users   int
 	dropped bool
 }
@@ -42,7 +46,9 @@ func newConn(p *Pool, place Place) *conn {
 	if d, err := p.cfg.Registry.Lookup(place.Provider); err == nil {
 		label, addr = d.Label, func(ref secret.Ref) secret.Ref { return d.Address(place.Spec, ref) }
 	}
-	c := &conn{
+	// What is shared by all tenants must not know the one that came first.
+	place.Tenant = place.identity().tenant
+	return &conn{
 		id: place.identity(), place: place, pool: p,
 		breaker: breaker{clock: p.cfg.Clock},
 		slots:   make(chan struct{}, p.cfg.Concurrency),
@@ -50,42 +56,48 @@ func newConn(p *Pool, place Place) *conn {
 		address: addr,
 		env:     &env{place: place, pool: p, label: label, deps: map[Dependency]string{}},
 	}
-	c.lastUsed = p.cfg.Clock.Now()
-	return c
 }
 
-// call runs one call against the store: breaker, slot, open, deadline, retry.
+// call runs one call against the store: slot, breaker, open, deadline, retry. The
+// breaker is asked last, so that nobody who waited calls a store that failed meanwhile.
 func (c *conn) call(ctx context.Context, f func(context.Context, provider.Store) error) error {
-	done, err := c.breaker.enter(ctx)
-	if err != nil {
-		return err
-	}
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		done(context.Canceled)
 		return &secret.Error{Kind: secret.Unavailable, Op: "wait", Provider: c.place.Provider, Err: ctx.Err()}
 	}
-	wasBroken := c.breaker.broken()
-	err = c.attempts(ctx, f)
-	if ctx.Err() != nil {
-		done(context.Canceled)
+	done, err := c.breaker.enter(ctx)
+	if err != nil {
 		return err
 	}
-	done(err)
-	switch {
-	case secret.KindOf(err) == secret.Unauthenticated:
-		c.drop()
-	case wasBroken && !c.breaker.broken():
+	o := c.attempts(ctx, f)
+	if ctx.Err() != nil { // whoever asked went away: it says nothing of the store
+		done(outcome{err: context.Canceled})
+		return o.err
+	}
+	if o.says() == fails {
+		o.err = c.whole(o.err)
+	}
+	if done(o) {
 		c.pool.cfg.Recovered(c.place)
 	}
-	return err
+	return o.err
+}
+
+// whole says of a failure that it is the store's, in the same words whichever call
+// met it: all who are refused because of it repeat them.
+func (c *conn) whole(err error) error {
+	out := &secret.Error{Kind: secret.KindOf(err), Provider: c.place.Provider, Err: err}
+	if e, ok := errors.AsType[*secret.Error](err); ok {
+		out.RetryAfter, out.Err = e.RetryAfter, e.Err
+	}
+	return out
 }
 
 // attempts repeats a call that found the backend unavailable, as often and as fast
 // as spec.retrySettings has it.
-func (c *conn) attempts(ctx context.Context, f func(context.Context, provider.Store) error) error {
+func (c *conn) attempts(ctx context.Context, f func(context.Context, provider.Store) error) outcome {
 	retries, interval := 1, 200*time.Millisecond
 	if c.place.Retries != nil {
 		retries = *c.place.Retries
@@ -94,28 +106,41 @@ func (c *conn) attempts(ctx context.Context, f func(context.Context, provider.St
 		interval = c.place.RetryInterval
 	}
 	for {
-		err := c.attempt(ctx, f)
-		if retries <= 0 || secret.KindOf(err) != secret.Unavailable || ctx.Err() != nil {
-			return err
+		o := c.attempt(ctx, f)
+		if retries <= 0 || secret.KindOf(o.err) != secret.Unavailable {
+			return o
 		}
 		retries--
 		select {
 		case <-c.pool.cfg.Clock.After(interval):
+		case <-c.pool.stop:
+			return o
 		case <-ctx.Done():
-			return err
+			return o
 		}
 	}
 }
 
-func (c *conn) attempt(ctx context.Context, f func(context.Context, provider.Store) error) error {
+func (c *conn) attempt(ctx context.Context, f func(context.Context, provider.Store) error) outcome {
 	ctx, cancel := context.WithTimeout(ctx, c.pool.cfg.CallTimeout)
 	defer cancel()
-	s, release, err := c.acquire(ctx)
+	go func() {
+		select {
+		case <-c.pool.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	s, err := c.acquire(ctx)
 	if err != nil {
-		return err
+		return outcome{err: c.classified(err)}
 	}
-	defer release()
-	return c.classified(f(ctx, s))
+	defer c.release(s)
+	err = c.classified(f(ctx, s.store))
+	if secret.KindOf(err) == secret.Unauthenticated {
+		c.drop(s)
+	}
+	return outcome{err: err, opened: true}
 }
 
 // classified makes sure that a failure has a kind and says whose it is.
@@ -126,67 +151,91 @@ func (c *conn) classified(err error) error {
 	return &secret.Error{Kind: secret.Internal, Provider: c.place.Provider, Err: err}
 }
 
-// acquire returns the open store, opened if need be, and what to call after use.
-func (c *conn) acquire(ctx context.Context) (provider.Store, func(), error) {
+// acquire returns the open store, opened if need be, to be released after use.
+func (c *conn) acquire(ctx context.Context) (*session, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.retired {
-		return nil, nil, &secret.Error{Kind: secret.Conflict, Op: "open", Provider: c.place.Provider, Err: errRetired}
+		c.mu.Unlock()
+		return nil, &secret.Error{Kind: secret.Conflict, Op: "open", Provider: c.place.Provider, Err: errRetired}
 	}
-	if c.session == nil {
-		p, err := c.pool.cfg.Registry.Lookup(c.place.Provider)
-		if err != nil {
-			return nil, nil, err
-		}
-		opened, err := p.Open(ctx, c.place.Spec, c.env)
-		if err != nil {
-			return nil, nil, c.classified(err)
-		}
-		c.session = &session{store: opened}
+	s, opener := c.session, c.session == nil
+	if opener {
+		s = &session{opened: make(chan struct{})}
+		c.session = s
+		c.pool.sessions.Add(1)
 	}
-	s := c.session
 	s.users++
-	c.lastUsed = c.pool.cfg.Clock.Now()
-	return s.store, func() { c.release(s) }, nil
+	c.mu.Unlock()
+	if opener {
+		s.store, s.err = c.open(ctx)
+		close(s.opened)
+	}
+	select {
+	case <-s.opened:
+	case <-ctx.Done():
+		c.release(s)
+		return nil, &secret.Error{Kind: secret.Unavailable, Op: "open", Provider: c.place.Provider, Err: ctx.Err()}
+	}
+	if s.err != nil {
+		c.drop(s)
+		c.release(s)
+		return nil, s.err
+	}
+	return s, nil
+}
+
+func (c *conn) open(ctx context.Context) (provider.Store, error) {
+	p, err := c.pool.cfg.Registry.Lookup(c.place.Provider)
+	if err != nil {
+		return nil, err
+	}
+	return p.Open(ctx, c.place.Spec, c.env)
 }
 
 func (c *conn) release(s *session) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s.users--
-	over := s.dropped && s.users == 0
-	c.mu.Unlock()
-	if over {
-		c.pool.closeStore(s.store)
-	}
+	c.closeIfOver(s)
 }
 
-// drop lets go of the open store; the next call opens a new one.
-func (c *conn) drop() {
-	c.mu.Lock()
-	s := c.session
-	c.session = nil
-	over := false
-	if s != nil {
-		s.dropped = true
-		over = s.users == 0
-	}
-	c.mu.Unlock()
-	if over {
-		c.pool.closeStore(s.store)
-	}
-}
-
-// retire drops the store for good.
-func (c *conn) retire() {
-	c.mu.Lock()
-	c.retired = true
-	c.mu.Unlock()
-	c.drop()
-}
-
-// idleSince reports whether nobody has used the store since t.
-func (c *conn) idleSince(t time.Time) bool {
+// drop lets go of an opening of the store; the next call opens a new one. It may be
+// repeated.
+func (c *conn) drop(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return (c.session == nil || c.session.users == 0) && c.lastUsed.Before(t)
+	c.dropLocked(s)
+}
+
+func (c *conn) dropLocked(s *session) {
+	if s == nil || s.dropped {
+		return
+	}
+	if c.session == s {
+		c.session = nil
+	}
+	s.dropped = true
+	c.closeIfOver(s)
+}
+
+// closeIfOver ends a session that nobody uses any more, aside: that may take a call.
+// That it failed concerns nobody: the session ends by itself.
+func (c *conn) closeIfOver(s *session) {
+	if !s.dropped || s.users > 0 {
+		return
+	}
+	go func() {
+		defer c.pool.sessions.Done()
+		if s.store != nil {
+			_ = s.store.Close()
+		}
+	}()
+}
+
+// retire drops the store for good. It does not block.
+func (c *conn) retire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retired = true
+	c.dropLocked(c.session)
 }

@@ -99,11 +99,22 @@ func (e *env) Credential(ctx context.Context, ref provider.CredentialRef) (secre
 	if err != nil {
 		return secret.Value{}, e.fail(ref.Field, kind, ns, ref.Name, err)
 	}
-	if name, value, _ := strings.Cut(ref.Label, "="); ref.Label != "" && obj.Labels[name] != value {
+	if !labelled(obj, ref.Label) {
 		return secret.Value{}, &secret.Error{Kind: secret.Denied, Op: "open", Provider: e.place.Provider, Err: fmt.Errorf(
-			"%s: Secret %s/%s lacks the label %s: without it the Secret is not sent to an address that a manifest names", ref.Field, ns, ref.Name, ref.Label)}
+			"%s: %s %s/%s lacks the label %s: without it the %s is not sent to an address that a manifest names", ref.Field, kind, ns, ref.Name, ref.Label, kind)}
 	}
 	return pick(obj, ref, ns)
+}
+
+// labelled reports whether an object carries a "name=value" label; none is wanted
+// if that is empty.
+func labelled(obj Loaded, label string) bool {
+	if label == "" {
+		return true
+	}
+	name, want, _ := strings.Cut(label, "=")
+	got, ok := obj.Labels[name]
+	return ok && got == want
 }
 
 func pick(obj Loaded, ref provider.CredentialRef, ns string) (secret.Value, error) {
@@ -162,23 +173,21 @@ func (e *env) dependencies() []Dependency {
 	return out
 }
 
-// fail says which field of the store led to an object that could not be read.
+// fail says which field of the store led to an object that could not be read. What
+// is not there is Unauthenticated, and keeps no trace of NotFound: that would say
+// that the secret which the credential opens is gone.
 func (e *env) fail(field, kind, ns, name string, err error) error {
+	out := &secret.Error{Kind: secret.KindOf(err), Op: "open", Provider: e.place.Provider, RetryAfter: secret.RetryAfterOf(err)}
 	cause := err
 	if inner, ok := errors.AsType[*secret.Error](err); ok && inner.Err != nil {
 		cause = inner.Err
 	}
-	return &secret.Error{Kind: credentialKind(err), Op: "open", Provider: e.place.Provider, RetryAfter: secret.RetryAfterOf(err),
-		Err: fmt.Errorf("%s: %s %s/%s: %w", field, kind, ns, name, cause)}
-}
-
-// credentialKind is the kind of a failure to read a credential. One that is not
-// there is Unauthenticated: NotFound would say that the secret it opens is gone.
-func credentialKind(err error) secret.Kind {
-	if kind := secret.KindOf(err); kind != secret.NotFound {
-		return kind
+	if errors.Is(err, secret.NotFound) {
+		out.Kind = secret.Unauthenticated
+		cause = errors.New(cause.Error())
 	}
-	return secret.Unauthenticated
+	out.Err = fmt.Errorf("%s: %s %s/%s: %w", field, kind, ns, name, cause)
+	return out
 }
 
 // sawOther reports whether the store read this object in another version.

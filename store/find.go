@@ -31,7 +31,7 @@ func (p *Pool) Find(ctx context.Context, place Place, q secret.Query, since time
 		}
 	}
 	for i, a := range p.Read(ctx, place, refs, since) {
-		if errors.Is(a.Err, secret.NotFound) {
+		if secret.KindOf(a.Err) == secret.NotFound {
 			continue
 		}
 		if a.Err != nil {

@@ -19,6 +19,7 @@ const (
 // when they are too many bytes.
 type kept struct {
 	clock provider.Clock
+	stop  chan struct{} // closed when the pool is
 
 	mu     sync.Mutex
 	queue  []keptRead
@@ -61,10 +62,10 @@ func (k *kept) evictLocked() {
 	}
 }
 
-// expire runs while reads are kept, so that no value outlives its time.
+// expire runs while reads are kept, so that no value outlives its time, and ends
+// with the pool.
 func (k *kept) expire() {
 	for {
-		<-k.clock.After(keptFor)
 		k.mu.Lock()
 		k.evictLocked()
 		if len(k.queue) == 0 {
@@ -72,6 +73,12 @@ func (k *kept) expire() {
 			k.mu.Unlock()
 			return
 		}
+		wait := k.queue[0].until.Sub(k.clock.Now())
 		k.mu.Unlock()
+		select {
+		case <-k.clock.After(wait):
+		case <-k.stop:
+			return
+		}
 	}
 }

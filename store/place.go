@@ -86,7 +86,7 @@ func isOpenSelector(v reflect.Value) bool {
 	if !name.IsValid() || name.Kind() != reflect.String || !ns.IsValid() {
 		return false
 	}
-	pointer, ok := ns.Interface().(*string)
+	pointer, ok := reflect.TypeAssert[*string](ns)
 	return ok && pointer == nil && name.Len() > 0
 }
 

@@ -48,6 +48,9 @@ type Pool struct {
 	tokens tokens
 	kept   kept
 
+	stop     chan struct{}  // closed by Close
+	sessions sync.WaitGroup // the open stores
+
 	mu     sync.Mutex
 	conns  map[identity]*conn
 	sweep  time.Time
@@ -68,9 +71,9 @@ func New(cfg Config) *Pool {
 	if cfg.Recovered == nil {
 		cfg.Recovered = func(Place) {}
 	}
-	p := &Pool{cfg: cfg, conns: map[identity]*conn{}, sweep: cfg.Clock.Now()}
-	p.tokens = tokens{issue: cfg.Surroundings.Token, clock: cfg.Clock, held: map[string]heldToken{}}
-	p.kept = kept{clock: cfg.Clock}
+	p := &Pool{cfg: cfg, stop: make(chan struct{}), conns: map[identity]*conn{}, sweep: cfg.Clock.Now()}
+	p.tokens = tokens{issue: cfg.Surroundings.Token, clock: cfg.Clock, timeout: cfg.CallTimeout, held: map[string]heldToken{}}
+	p.kept = kept{clock: cfg.Clock, stop: p.stop}
 	return p
 }
 
@@ -80,7 +83,8 @@ func (uncounted) Call(string, string, error) {}
 func (uncounted) Read(string, bool)          {}
 
 // conn returns the connection of a place. A newer generation of a store retires the
-// connections of older ones; connections that nobody used for long are retired.
+// connections of older ones, and an older one has none beside it; connections that
+// nobody used for long are retired.
 func (p *Pool) conn(place Place) (*conn, error) {
 	id := place.identity()
 	now := p.cfg.Clock.Now()
@@ -89,31 +93,34 @@ func (p *Pool) conn(place Place) (*conn, error) {
 	if p.closed {
 		return nil, &secret.Error{Kind: secret.Unavailable, Op: "open", Provider: place.Provider, Err: errors.New("shutting down")}
 	}
-	if c, ok := p.conns[id]; ok {
-		return c, nil
-	}
-	c := newConn(p, place)
-	p.retireLocked(func(old *conn) bool { return old.id.uid == id.uid && old.id.generation < id.generation })
 	if now.Sub(p.sweep) > idleLimit/10 {
 		p.sweep = now
-		p.retireLocked(func(old *conn) bool { return old.idleSince(now.Add(-idleLimit)) })
+		p.retireLocked(func(old *conn) bool { return old.id != id && old.lastUsed.Before(now.Add(-idleLimit)) })
 	}
-	p.conns[id] = c
+	c, ok := p.conns[id]
+	if !ok {
+		p.retireLocked(func(old *conn) bool { return old.id.uid == id.uid && old.id.generation < id.generation })
+		for other := range p.conns {
+			if other.uid == id.uid && other.generation > id.generation {
+				return nil, &secret.Error{Kind: secret.Conflict, Op: "open", Provider: place.Provider, Err: errRetired}
+			}
+		}
+		c = newConn(p, place)
+		p.conns[id] = c
+	}
+	c.lastUsed = now
 	return c, nil
 }
 
-// retireLocked retires the connections that match. Closing them may take calls, so
-// that happens aside.
+// retireLocked retires the connections that match, and returns them.
 func (p *Pool) retireLocked(match func(*conn) bool) []*conn {
 	var out []*conn
 	for id, c := range p.conns {
 		if match(c) {
 			delete(p.conns, id)
+			c.retire()
 			out = append(out, c)
 		}
-	}
-	for _, c := range out {
-		go c.retire()
 	}
 	return out
 }
@@ -183,24 +190,16 @@ func (p *Pool) checkReferent(place Place) error {
 	return &secret.Error{Kind: secret.Unsupported, Op: "check", Provider: place.Provider, Err: provider.ErrReferent}
 }
 
-// Close closes every store and waits for that. Calls that come later fail.
+// Close ends the calls that are under way, closes every store and waits for that.
+// Calls that come later fail with Unavailable. It may be repeated; its error is nil.
 func (p *Pool) Close() error {
 	p.mu.Lock()
-	p.closed = true
-	all := make([]*conn, 0, len(p.conns))
-	for _, c := range p.conns {
-		all = append(all, c)
+	if !p.closed {
+		p.closed = true
+		close(p.stop)
 	}
-	clear(p.conns)
+	p.retireLocked(func(*conn) bool { return true })
 	p.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, c := range all {
-		wg.Go(c.retire)
-	}
-	wg.Wait()
+	p.sessions.Wait()
 	return nil
 }
-
-// closeStore ends a session at the backend. That it failed concerns nobody: the
-// session ends by itself.
-func (p *Pool) closeStore(s provider.Store) { _ = s.Close() }

@@ -45,7 +45,7 @@ func (r *read) finished() bool {
 
 // lasting reports whether the outcome of a finished read is worth sharing: a value,
 // or that there is none. Other failures may pass.
-func (r *read) lasting() bool { return r.err == nil || errors.Is(r.err, secret.NotFound) }
+func (r *read) lasting() bool { return r.err == nil || secret.KindOf(r.err) == secret.NotFound }
 
 // reads are the calls of one connection that others may share.
 type reads struct {
@@ -178,7 +178,7 @@ func (c *conn) fetchMany(ctx context.Context, own []pending) {
 		case err != nil:
 			c.finish(p, secret.Secret{}, err)
 		default:
-			c.finish(p, results[i].Secret, results[i].Err)
+			c.finish(p, results[i].Secret, c.classified(results[i].Err))
 		}
 	}
 }

@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"strings"
+	"fmt"
 	"sync"
 	"time"
 
@@ -16,6 +16,8 @@ import (
 type tokens struct {
 	issue func(context.Context, Account) (Issued, error)
 	clock provider.Clock
+	// timeout ends the issue of one token.
+	timeout time.Duration
 
 	group singleflight.Group
 	mu    sync.Mutex
@@ -28,16 +30,28 @@ type heldToken struct {
 	expiry time.Time
 }
 
+// get returns a token that is fresh. Callers who want the same one share its issue,
+// which goes on for the others when one of them goes away.
 func (t *tokens) get(ctx context.Context, a Account) (secret.Value, error) {
-	key := strings.Join(append([]string{a.Namespace, a.Name, a.Lifetime.String()}, a.Audiences...), "\x00")
+	key := fmt.Sprintf("%q %q %s %q", a.Namespace, a.Name, a.Lifetime, a.Audiences)
 	if held, ok := t.lookup(key); ok {
 		return held, nil
 	}
-	v, err, _ := t.group.Do(key, func() (any, error) { return t.fetch(ctx, key, a) })
-	if err != nil {
-		return secret.Value{}, err
+	issued := t.group.DoChan(key, func() (any, error) {
+		if held, ok := t.lookup(key); ok { // issued between the look and here
+			return held, nil
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.timeout)
+		defer cancel()
+		return t.fetch(ctx, key, a)
+	})
+	select {
+	case r := <-issued:
+		token, _ := r.Val.(secret.Value)
+		return token, r.Err
+	case <-ctx.Done():
+		return secret.Value{}, &secret.Error{Kind: secret.Unavailable, Op: "token", Err: ctx.Err()}
 	}
-	return v.(secret.Value), nil
 }
 
 func (t *tokens) lookup(key string) (secret.Value, bool) {

@@ -22,12 +22,14 @@ func Metadata(gvk schema.GroupVersionKind) *metav1.PartialObjectMetadata {
 	return m
 }
 
-// The kinds whose metadata is watched.
-var (
-	SecretKind    = corev1.SchemeGroupVersion.WithKind("Secret")
-	ConfigMapKind = corev1.SchemeGroupVersion.WithKind("ConfigMap")
-	NamespaceKind = corev1.SchemeGroupVersion.WithKind("Namespace")
-)
+// SecretKind returns v1 Secret.
+func SecretKind() schema.GroupVersionKind { return corev1.SchemeGroupVersion.WithKind("Secret") }
+
+// ConfigMapKind returns v1 ConfigMap.
+func ConfigMapKind() schema.GroupVersionKind { return corev1.SchemeGroupVersion.WithKind("ConfigMap") }
+
+// NamespaceKind returns v1 Namespace.
+func NamespaceKind() schema.GroupVersionKind { return corev1.SchemeGroupVersion.WithKind("Namespace") }
 
 // Strip is the cache transform for metadata of Secrets and ConfigMaps: it keeps the
 // name, the version, who controls the object, and our own labels.
@@ -70,7 +72,7 @@ type Changes struct {
 // NewChanges watches, through the cache, the metadata of Secrets and ConfigMaps.
 func NewChanges(ctx context.Context, c cache.Cache, pool *store.Pool) (*Changes, error) {
 	w := &Changes{pool: pool}
-	for _, gvk := range []schema.GroupVersionKind{SecretKind, ConfigMapKind} {
+	for _, gvk := range []schema.GroupVersionKind{SecretKind(), ConfigMapKind()} {
 		informer, err := c.GetInformer(ctx, Metadata(gvk), cache.BlockUntilSynced(false))
 		if err != nil {
 			return nil, fmt.Errorf("watch %s: %w", gvk.Kind, err)

@@ -76,8 +76,8 @@ func newManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 	caches := cache.Options{
 		DefaultTransform: cluster.StripManagedFields,
 		ByObject: map[client.Object]cache.ByObject{
-			cluster.Metadata(cluster.SecretKind):    {Transform: cluster.Strip},
-			cluster.Metadata(cluster.ConfigMapKind): {Transform: cluster.Strip},
+			cluster.Metadata(cluster.SecretKind()):    {Transform: cluster.Strip},
+			cluster.Metadata(cluster.ConfigMapKind()): {Transform: cluster.Strip},
 		},
 	}
 	if o.Namespace != "" {

@@ -37,27 +37,32 @@ func limits(kind secret.Kind) (first, longest time.Duration) {
 }
 
 // Message returns what a condition says of an error: the kind first, then the
-// cause, then what to do. It is the same text on every attempt.
+// cause, clipped, then what to do, all in one line. It is the same
+// text on every attempt.
 func Message(err error) string {
-	kind := string(secret.KindOf(err))
-	text := strings.ReplaceAll(err.Error(), kind+": ", "")
-	message := kind + ": " + text
-	if hint := hint(secret.KindOf(err)); hint != "" {
-		message += " (" + hint + ")"
+	kind := secret.KindOf(err)
+	message := string(kind)
+	if text := strings.ReplaceAll(err.Error(), message+": ", ""); text != message {
+		message += ": " + text
 	}
-	return clip(message)
+	advice := ""
+	if hint := hint(kind); hint != "" {
+		advice = " (" + hint + ")"
+	}
+	return clip(message, maxMessage-len(advice)) + advice
 }
 
-// maxMessage is what a condition message may be long; the API allows 32 KiB, people
-// read less.
+// maxMessage is how many bytes a condition message may have; the API allows 32 KiB,
+// people read less.
 const maxMessage = 1024
 
-func clip(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) <= maxMessage {
+func clip(s string, longest int) string {
+	const ellipsis = "…"
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "")), " ")
+	if len(s) <= longest {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxMessage-1], "") + "…"
+	return strings.ToValidUTF8(s[:longest-len(ellipsis)], "") + ellipsis
 }
 
 func hint(kind secret.Kind) string {

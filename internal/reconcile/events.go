@@ -49,11 +49,9 @@ func (e *Events) Warning(obj runtime.Object, reason, message string) {
 func (e *Events) take() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := e.clock.Now()
-	if n := int(now.Sub(e.filled) / normalEvery); n > 0 {
-		e.tokens = min(normalBurst, e.tokens+n)
-		e.filled = now
-	}
+	n := max(e.clock.Now().Sub(e.filled), 0) / normalEvery
+	e.tokens = int(min(normalBurst, time.Duration(e.tokens)+n))
+	e.filled = e.filled.Add(n * normalEvery)
 	if e.tokens == 0 {
 		return false
 	}

@@ -29,20 +29,18 @@ func Fetch(ctx context.Context, pool *store.Pool, sources []plan.Source, places 
 		})
 	}
 	for ref, indexes := range refs {
-		wg.Go(func() { fetchRefs(ctx, pool, places[ref], sources, indexes, since, answers) })
+		wanted := make([]secret.Ref, len(indexes))
+		for n, i := range indexes {
+			wanted[n] = sources[i].Ref
+		}
+		wg.Go(func() {
+			for n, a := range pool.Read(ctx, places[ref], wanted, since) {
+				answers[indexes[n]] = plan.Answer{Secret: a.Secret, PropertyResolved: a.PropertyResolved, Err: at(places[ref], a.Err)}
+			}
+		})
 	}
 	wg.Wait()
 	return answers
-}
-
-func fetchRefs(ctx context.Context, pool *store.Pool, place store.Place, sources []plan.Source, indexes []int, since time.Time, answers []plan.Answer) {
-	wanted := make([]secret.Ref, len(indexes))
-	for n, i := range indexes {
-		wanted[n] = sources[i].Ref
-	}
-	for n, a := range pool.Read(ctx, place, wanted, since) {
-		answers[indexes[n]] = plan.Answer{Secret: a.Secret, PropertyResolved: a.PropertyResolved, Err: at(place, a.Err)}
-	}
 }
 
 // at says which store an error came from.

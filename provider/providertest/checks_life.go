@@ -83,24 +83,29 @@ func (p *probe) callAll(s provider.Store, mine, next Entry) {
 		p.sameOrFailed("a concurrent GetBatch", results[1].Secret, results[1].Err, mine.Value)
 	}
 	if l, ok := s.(provider.Lister); ok {
-		n := 0
-		for item, err := range l.List(p.Context(), p.query("concurrent")) {
-			if err != nil {
-				p.Errorf("a concurrent List: %v", err)
-				return
-			}
-			if item.Ref.Key == mine.Key {
-				n++
-			}
-		}
-		if n != 1 {
-			p.Errorf("a concurrent List yields %s %d times", mine.Key, n)
-		}
+		p.listOnce(l, mine.Key)
 	}
 	if c, ok := s.(provider.Checker); ok {
 		if err := c.Check(p.Context()); err != nil {
 			p.failed("a concurrent Check", err, secret.Unsupported)
 		}
+	}
+}
+
+// listOnce wants a listing with this key in it once.
+func (p *probe) listOnce(l provider.Lister, key string) {
+	n := 0
+	for item, err := range l.List(p.Context(), p.query("concurrent")) {
+		if err != nil {
+			p.Errorf("a concurrent List: %v", err)
+			return
+		}
+		if item.Ref.Key == key {
+			n++
+		}
+	}
+	if n != 1 {
+		p.Errorf("a concurrent List yields %s %d times", key, n)
 	}
 }
 

@@ -154,6 +154,20 @@ func (h Harness) problem() string {
 	if h.Env == nil || h.Open == nil || h.Seed == nil {
 		return "Env, Open and Seed are required"
 	}
+	has := map[string]bool{
+		"get/deleted": h.Delete != nil, "list/pages": h.Page > 0 || !h.can(Lister), "batch/large": h.Batch > 0 || !h.can(Batcher),
+		"context/hanging": h.Reached != nil,
+	}
+	for _, name := range slices.Sorted(maps.Keys(has)) {
+		if _, excused := h.Without[name]; !excused && !has[name] {
+			return fmt.Sprintf("the harness lacks what %q needs: set it, or say why not in Without", name)
+		}
+	}
+	return h.badExcuse()
+}
+
+// badExcuse names an entry of Without that excuses nothing; empty if there is none.
+func (h Harness) badExcuse() string {
 	excusable := map[string]bool{}
 	for _, c := range checks() {
 		excusable[c.name] = c.excusable
@@ -161,15 +175,6 @@ func (h Harness) problem() string {
 	for _, name := range slices.Sorted(maps.Keys(h.Without)) {
 		if h.Without[name] == "" || !excusable[name] {
 			return fmt.Sprintf("Without[%q]: no such check, or one that every backend can show, or no reason", name)
-		}
-	}
-	need := map[string]bool{
-		"get/deleted": h.Delete != nil, "list/pages": h.Page > 0 || !h.can(Lister), "batch/large": h.Batch > 0 || !h.can(Batcher),
-		"context/hanging": h.Reached != nil,
-	}
-	for _, name := range slices.Sorted(maps.Keys(need)) {
-		if _, excused := h.Without[name]; !excused && !need[name] {
-			return fmt.Sprintf("the harness lacks what %q needs: set it, or say why not in Without", name)
 		}
 	}
 	return ""

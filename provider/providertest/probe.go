@@ -46,7 +46,7 @@ type check struct {
 // perform runs the check and then looks at what it left in logs and observations.
 func (c check) perform(t T, h Harness, recorded *recorder) {
 	t.Helper()
-	p := &probe{T: t, h: h, ctx: logr.NewContextWithSlogLogger(t.Context(), slog.New(recorded.handler()))}
+	p := &probe{T: t, h: h, logger: slog.New(recorded.handler())}
 	seen := len(h.Env.Calls())
 	defer func() {
 		if leak := p.leak(recorded.take()); leak != "" {
@@ -64,18 +64,20 @@ func (c check) perform(t T, h Harness, recorded *recorder) {
 // probe is one check at work on a harness.
 type probe struct {
 	T
-	h   Harness
-	ctx context.Context
+	h      Harness
+	logger *slog.Logger
 }
 
 // Context hides that of T, which Seed and Delete get: it carries a logger that is
 // listened to.
-func (p *probe) Context() context.Context { return p.ctx }
+func (p *probe) Context() context.Context {
+	return logr.NewContextWithSlogLogger(p.T.Context(), p.logger)
+}
 
 // open returns a store that closes with the check.
 func (p *probe) open() provider.Store {
 	p.Helper()
-	s, err := p.h.Open(p.ctx, Good)
+	s, err := p.h.Open(p.Context(), Good)
 	if err != nil {
 		p.Fatalf("open with good credentials: %v", err)
 	}

@@ -19,7 +19,7 @@ import (
 
 // trial is a T that records failures instead of failing the test.
 type trial struct {
-	ctx context.Context
+	parent *testing.T
 
 	mu       sync.Mutex
 	failures []string
@@ -27,7 +27,7 @@ type trial struct {
 }
 
 func (*trial) Helper()                    {}
-func (t *trial) Context() context.Context { return t.ctx }
+func (t *trial) Context() context.Context { return t.parent.Context() }
 
 func (t *trial) Cleanup(f func()) {
 	t.mu.Lock()
@@ -47,8 +47,8 @@ func (t *trial) Fatalf(format string, args ...any) {
 }
 
 // try runs f as a test and returns its failures; a panic is one.
-func try(ctx context.Context, f func(T)) []string {
-	t := &trial{ctx: ctx}
+func try(parent *testing.T, f func(T)) []string {
+	t := &trial{parent: parent}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -67,10 +67,10 @@ func try(ctx context.Context, f func(T)) []string {
 }
 
 // red returns the failures of the checks that do not hold for a store.
-func red(ctx context.Context, wrap func(*memory) provider.Store, change func(*Harness)) map[string][]string {
+func red(parent *testing.T, wrap func(*memory) provider.Store, change func(*Harness)) map[string][]string {
 	out := map[string][]string{}
 	for _, c := range checks() {
-		failures := try(ctx, func(t T) {
+		failures := try(parent, func(t T) {
 			h := newBackend(t).harness(t, wrap)
 			if change != nil {
 				change(&h)
@@ -134,7 +134,7 @@ func TestBadStoresFail(t *testing.T) {
 		},
 		"an error of two lines": {
 			wrap: reshaped(func(s *memory, ref secret.Ref, err error) error {
-				return s.fail(secret.KindOf(err), "read", ref, "one\ntwo")
+				return fmt.Errorf("one\ntwo: %w", s.fail(secret.KindOf(err), "read", ref, "no"))
 			}), want: "kind/denied",
 		},
 		"an error without the key": {
@@ -199,7 +199,7 @@ func TestBadStoresFail(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got := red(t.Context(), tc.wrap, tc.change)
+				got := red(t, tc.wrap, tc.change)
 				if len(got[tc.want]) == 0 {
 					t.Errorf("%q holds; those that do not: %v", tc.want, secret.Keys(got))
 				}

@@ -206,7 +206,7 @@ func (c *Controller) failure(op string, es *v1.ExternalSecret, err error) error 
 // sweep deletes the Secrets of this object that are not its target any more.
 func (c *Controller) sweep(ctx context.Context, es *v1.ExternalSecret) error {
 	mine := &metav1.PartialObjectMetadataList{}
-	mine.SetGroupVersionKind(cluster.SecretKind.GroupVersion().WithKind("SecretList"))
+	mine.SetGroupVersionKind(cluster.SecretKind().GroupVersion().WithKind("SecretList"))
 	if err := c.cache.List(ctx, mine, client.InNamespace(es.Namespace), client.MatchingFields{byOwner: string(es.UID)}); err != nil {
 		return cluster.Error("list", err)
 	}
@@ -223,7 +223,7 @@ func (c *Controller) sweep(ctx context.Context, es *v1.ExternalSecret) error {
 
 func targetKind(es *v1.ExternalSecret) schema.GroupVersionKind {
 	if !plan.IsGeneric(es) {
-		return cluster.SecretKind
+		return cluster.SecretKind()
 	}
 	return schema.FromAPIVersionAndKind(es.Spec.Target.Manifest.APIVersion, es.Spec.Target.Manifest.Kind)
 }

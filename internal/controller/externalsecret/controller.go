@@ -16,7 +16,6 @@ import (
 	"github.com/keyferry/keyferry/internal/cluster"
 	"github.com/keyferry/keyferry/internal/metrics"
 	"github.com/keyferry/keyferry/internal/reconcile"
-	"github.com/keyferry/keyferry/plan"
 	"github.com/keyferry/keyferry/provider"
 	"github.com/keyferry/keyferry/store"
 	"github.com/keyferry/keyferry/template"
@@ -134,9 +133,9 @@ func (c *Controller) finish(ctx context.Context, es *v1.ExternalSecret, e *entry
 	}
 	if err == nil {
 		e.succeeded(out)
-		next := *es
-		next.Status = status
-		return requeue(c.spread(&next, plan.Refresh(&next, now).Next), now), nil
+		done := *es
+		done.Status = status
+		return requeue(c.next(&done, now), now), nil
 	}
 	e.failed(es, err, now)
 	if e.retryAt.IsZero() {

@@ -105,6 +105,18 @@ func (c *Controller) spread(es *v1.ExternalSecret, next time.Time) time.Time {
 	return next.Add(-time.Duration(float64(next.Sub(last)) * spreadOver * fraction(es.UID)))
 }
 
+// next is when to come again after a pass that succeeded; zero is never. A pass can
+// take longer than the interval, and a status counts whole seconds: half an interval
+// is left alone whatever they say, and never the object.
+func (c *Controller) next(es *v1.ExternalSecret, now time.Time) time.Time {
+	why := plan.Refresh(es, now)
+	at, full := c.spread(es, why.Next), c.interval(es, now)
+	if half := now.Add(full.Sub(now) / 2); !full.IsZero() && (why.Now || !at.IsZero() && at.Before(half)) {
+		return half
+	}
+	return at
+}
+
 // drifted reports whether the target is not what was last written. The cache may lag
 // behind our own write: what it has from before does not count.
 func (c *Controller) drifted(ctx context.Context, es *v1.ExternalSecret, e *entry) (bool, error) {

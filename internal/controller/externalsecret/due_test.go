@@ -182,3 +182,29 @@ func TestNudgeIsTakenOnce(t *testing.T) {
 		t.Errorf("nudged again at %s", at)
 	}
 }
+
+func TestAnObjectComesAgainHoweverLongItsPassTook(t *testing.T) {
+	for name, tc := range map[string]struct {
+		interval, took   time.Duration
+		earliest, latest time.Duration // from the end of the pass; 0 is never
+	}{
+		"a short pass":                     {time.Hour, time.Second, 53 * time.Minute, time.Hour},
+		"a pass as long as the interval":   {time.Second, time.Second, 500 * time.Millisecond, time.Second},
+		"a pass longer than the interval":  {time.Second, 10 * time.Second, 500 * time.Millisecond, time.Second},
+		"the rest of a second is too soon": {time.Second, 950 * time.Millisecond, 500 * time.Millisecond, time.Second},
+		"without an interval":              {0, time.Second, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			es := synced("a")
+			es.Spec.RefreshInterval = &metav1.Duration{Duration: tc.interval}
+			now := epoch.Add(tc.took)
+			at := (&Controller{}).next(es, now)
+			if tc.latest == 0 && at.IsZero() {
+				return
+			}
+			if at.Before(now.Add(tc.earliest)) || at.After(now.Add(tc.latest)) {
+				t.Errorf("comes again %s after the pass, want %s to %s", at.Sub(now), tc.earliest, tc.latest)
+			}
+		})
+	}
+}

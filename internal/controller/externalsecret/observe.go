@@ -73,7 +73,7 @@ func (c *Controller) admits(ctx context.Context, s v1.GenericStore, namespace st
 	if s.GetKind() != v1.ClusterSecretStoreKind || len(conditions) == 0 {
 		return nil
 	}
-	ns := cluster.Metadata(cluster.NamespaceKind)
+	ns := cluster.Metadata(cluster.NamespaceKind())
 	if err := c.cache.Get(ctx, client.ObjectKey{Name: namespace}, ns); err != nil {
 		return cluster.Error("read", err)
 	}
@@ -137,9 +137,9 @@ func (c *Controller) templates(ctx context.Context, es *v1.ExternalSecret) (map[
 func (c *Controller) versions(ctx context.Context, es *v1.ExternalSecret) map[string]map[string]secret.Value {
 	out := map[string]map[string]secret.Value{}
 	for _, s := range plan.TemplateSources(&es.Spec) {
-		kind := cluster.SecretKind
+		kind := cluster.SecretKind()
 		if s.Kind == "ConfigMap" {
-			kind = cluster.ConfigMapKind
+			kind = cluster.ConfigMapKind()
 		}
 		meta := cluster.Metadata(kind)
 		if err := c.cache.Get(ctx, client.ObjectKey{Namespace: es.Namespace, Name: s.Name}, meta); err != nil {

@@ -63,7 +63,7 @@ func (c *Controller) index(ctx context.Context, indexer client.FieldIndexer) err
 			return fmt.Errorf("index ExternalSecrets by %s: %w", name, err)
 		}
 	}
-	return indexer.IndexField(ctx, cluster.Metadata(cluster.SecretKind), byOwner, func(o client.Object) []string {
+	return indexer.IndexField(ctx, cluster.Metadata(cluster.SecretKind()), byOwner, func(o client.Object) []string {
 		if owner := metav1.GetControllerOf(o); owner != nil {
 			return []string{string(owner.UID)}
 		}
@@ -81,14 +81,14 @@ func (c *Controller) watch(inner controller.Controller) error {
 			return nil
 		}),
 		source.Kind[client.Object](c.cache, &v1.ExternalSecret{}, &handler.EnqueueRequestForObject{}, changedObject()),
-		source.Kind[client.Object](c.cache, cluster.Metadata(cluster.SecretKind), c.secretHandler()),
-		source.Kind[client.Object](c.cache, cluster.Metadata(cluster.ConfigMapKind), c.templateHandler("ConfigMap")),
+		source.Kind[client.Object](c.cache, cluster.Metadata(cluster.SecretKind()), c.secretHandler()),
+		source.Kind[client.Object](c.cache, cluster.Metadata(cluster.ConfigMapKind()), c.templateHandler("ConfigMap")),
 		source.Kind[client.Object](c.cache, &v1.SecretStore{}, c.storeHandler(v1.SecretStoreKind)),
 	}
 	if c.ClusterStores {
 		sources = append(sources,
 			source.Kind[client.Object](c.cache, &v1.ClusterSecretStore{}, c.storeHandler(v1.ClusterSecretStoreKind)),
-			source.Kind[client.Object](c.cache, cluster.Metadata(cluster.NamespaceKind), c.namespaceHandler(), predicate.LabelChangedPredicate{}))
+			source.Kind[client.Object](c.cache, cluster.Metadata(cluster.NamespaceKind()), c.namespaceHandler(), predicate.LabelChangedPredicate{}))
 	}
 	for _, s := range sources {
 		if err := inner.Watch(s); err != nil {
@@ -112,7 +112,7 @@ func changedObject() predicate.Predicate {
 func (c *Controller) secretHandler() handler.EventHandler {
 	templates := c.templateHandler("Secret")
 	target := func(ctx context.Context, o client.Object, q queue, gone bool) {
-		c.each(ctx, o.GetNamespace(), byTarget, cluster.SecretKind.GroupKind().String()+"/"+o.GetName(), func(es *v1.ExternalSecret) {
+		c.each(ctx, o.GetNamespace(), byTarget, cluster.SecretKind().GroupKind().String()+"/"+o.GetName(), func(es *v1.ExternalSecret) {
 			c.wakeTarget(es, o, q, gone)
 		})
 	}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/internal/testenv"
+)
+
+//go:embed objects.yaml
+var objects string
+
+// demo is what there is to play with.
+type demo struct {
+	plane *testenv.ControlPlane
+	bao   *testenv.Bao
+	api   client.Client
+}
+
+// fill writes a secret to OpenBao and the objects to the API server.
+func (d *demo) fill(ctx context.Context) error {
+	secret := map[string]any{"data": map[string]string{"user": "shop", "password": "first"}}
+	if _, err := d.bao.Do(ctx, http.MethodPost, "secret/data/shop/database", secret); err != nil {
+		return err
+	}
+	token, err := d.token(ctx)
+	if err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return err
+		}
+	}
+	if d.api, err = client.New(d.plane.Config(), client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	text := strings.NewReplacer("${TOKEN}", token, "${OPENBAO}", d.bao.Address).Replace(objects)
+	for documents := utilyaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text))); ; {
+		doc, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = d.apply(ctx, doc)
+		}
+		if err != nil {
+			return fmt.Errorf("test/dev/objects.yaml: %w", err)
+		}
+	}
+}
+
+// token makes a token that reads what the sample needs.
+func (d *demo) token(ctx context.Context) (string, error) {
+	policy := map[string]string{"policy": `path "secret/data/shop/*" { capabilities = ["read"] }`}
+	if _, err := d.bao.Do(ctx, http.MethodPost, "sys/policies/acl/shop", policy); err != nil {
+		return "", err
+	}
+	answer, err := d.bao.Do(ctx, http.MethodPost, "auth/token/create", map[string]any{"policies": []string{"shop"}})
+	if err != nil {
+		return "", err
+	}
+	var created struct {
+		Auth struct {
+			Token string `json:"client_token"`
+		}
+	}
+	err = json.Unmarshal(answer, &created)
+	return created.Auth.Token, err
+}
+
+func (d *demo) apply(ctx context.Context, doc []byte) error {
+	u := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(doc, &u.Object); err != nil {
+		return err
+	}
+	body, err := u.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	return d.api.Patch(ctx, u, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner("dev"))
+}
+
+// patience is how long the objects may take to become Ready.
+const patience = 30 * time.Second
+
+// awaitReady prints the ExternalSecrets once all of them are Ready.
+func (d *demo) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		var all v1.ExternalSecretList
+		if err := d.api.List(ctx, &all); err != nil {
+			return err
+		}
+		ready, table := summary(all.Items)
+		if ready {
+			fmt.Print(table)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the ExternalSecrets are not Ready:\n%s", table)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// summary is a line for each object, and whether all are Ready.
+func summary(all []v1.ExternalSecret) (ready bool, table string) {
+	ready = true
+	for _, es := range all {
+		message := "not looked at yet"
+		is := false
+		for _, c := range es.Status.Conditions {
+			if c.Type == v1.ExternalSecretReady {
+				is, message = c.Status == corev1.ConditionStatus(metav1.ConditionTrue), c.Message
+			}
+		}
+		ready = ready && is
+		table += fmt.Sprintf("  ExternalSecret %s/%s: %s\n", es.Namespace, es.Name, message)
+	}
+	return ready, table
+}
+
+// explain says what to try.
+func (d *demo) explain(c *controller) {
+	if _, err := exec.LookPath("kubectl"); err != nil {
+		fmt.Println("\nkubectl is not installed: the commands below need it, everything runs without it")
+	}
+	fmt.Printf(`
+In another terminal:
+
+  export KUBECONFIG=%s
+  kubectl get es,ss,css -A
+  kubectl get secret shop -o go-template='{{.data.DATABASE_URL | base64decode}}{{"\n"}}'
+
+Change a value in OpenBao, and see it arrive within 5 seconds, the refreshInterval:
+
+  curl -sS -X POST -H "X-Vault-Token: %s" -d '{"data": {"user": "shop", "password": "second"}}' %s/v1/secret/data/shop/database
+  kubectl get secret shop -o go-template='{{.data.DATABASE_URL | base64decode}}{{"\n"}}'
+
+Do not wait for the interval, repair what somebody edited, lose and regain a ClusterSecretStore:
+
+  kubectl annotate es shop external-secrets.io/force-sync=$(date +%%s) --overwrite
+  kubectl delete secret shop && kubectl get secret shop
+  kubectl label ns team-a secrets- && kubectl get es -n team-a
+  kubectl label ns team-a secrets=shared && kubectl get es -n team-a
+
+The controller:
+
+  tail -f %s
+  curl -sS http://%s/metrics | grep externalsecret_
+
+Ctrl-C stops everything.
+`, d.plane.Kubeconfig(), d.bao.RootToken, d.bao.Address, c.log, c.metrics)
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
