@@ -101,7 +101,9 @@ func installed(t *testing.T) (client.Client, *testenv.ControlPlane) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := testenv.InstallCRDs(t.Context(), plane.Config(), definitions); err != nil {
+	config := plane.Config()
+	config.WarningHandler = rest.NoWarnings{} // v1beta1 is asked for to see that it is served
+	if err := testenv.InstallCRDs(t.Context(), config, definitions); err != nil {
 		t.Fatal(err)
 	}
 	admin := connect(t, plane.Config())

@@ -16,13 +16,13 @@ const Redacted = "[redacted]"
 // Reveal. The zero Value is the empty secret. A Value is immutable and safe for
 // concurrent use.
 type Value struct {
-	_ [0]func() // compared by Equal, not by ==
-	// The bytes are behind a pointer because fmt prints the unexported fields of a
-	// struct without asking their types, and follows no pointer there.
-	b *[]byte
+	// The bytes are behind a function because fmt, and whatever else reflects,
+	// looks into the unexported fields of a struct without asking their types: it
+	// sees no further than an address. It also makes == on values not compile.
+	bytes func() []byte
 }
 
-func hold(b []byte) Value { return Value{b: &b} }
+func hold(b []byte) Value { return Value{func() []byte { return b }} }
 
 // New returns a Value that holds a copy of b.
 func New(b []byte) Value { return hold(bytes.Clone(b)) }
@@ -33,10 +33,10 @@ func FromString(s string) Value { return hold([]byte(s)) }
 // Reveal returns the bytes. The caller must not change them, and must take care
 // of where they go: a lint rule lists the packages that may call it.
 func (v Value) Reveal() []byte {
-	if v.b == nil {
+	if v.bytes == nil {
 		return nil
 	}
-	return *v.b
+	return v.bytes()
 }
 
 // Len is the number of bytes.

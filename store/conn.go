@@ -226,7 +226,7 @@ func (c *conn) closeIfOver(s *session) {
 	}
 	go func() {
 		defer c.pool.sessions.Done()
-		if s.store != nil {
+		if s.err == nil { // beside an error a store means nothing, and can be a nil of some type
 			_ = s.store.Close()
 		}
 	}()

@@ -290,7 +290,7 @@ func TestReferentByEverySelectorOfTheAPI(t *testing.T) {
 	everySelector[esv1.KubernetesProvider](t, 6)
 	everySelector[esv1.WebhookProvider](t, 4)
 	everySelector[esv1.OpenBaoProvider](t, 5)
-	everySelector[esv1.VaultProvider](t, 23)
+	everySelector[esv1.VaultProvider](t, 21)
 }
 
 func TestNamespacedStoreIsNeverReferent(t *testing.T) {

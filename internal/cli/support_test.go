@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,72 +21,17 @@ import (
 	"github.com/keyferry/keyferry/secret"
 )
 
-// clock stands still until it is moved. Waits of up to a second are over at once.
-type clock struct {
-	mu      sync.Mutex
-	now     time.Time
-	waiters []waiter
-	waiting *sync.Cond
-}
+// clock stands still: waits of up to a second are over at once, others never.
+type clock struct{}
 
-type waiter struct {
-	at time.Time
-	d  time.Duration
-	c  chan time.Time
-}
+func (clock) Now() time.Time { return time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC) }
 
-func newClock() *clock {
-	c := &clock{now: time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)}
-	c.waiting = sync.NewCond(&c.mu)
-	return c
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) After(d time.Duration) <-chan time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := waiter{c.now.Add(d), d, make(chan time.Time, 1)}
+func (c clock) After(d time.Duration) <-chan time.Time {
+	after := make(chan time.Time, 1)
 	if d <= time.Second {
-		w.c <- c.now
-		return w.c
+		after <- c.Now()
 	}
-	c.waiters = append(c.waiters, w)
-	c.waiting.Broadcast()
-	return w.c
-}
-
-// advance waits until somebody waits for d or more, which is not over, and moves the
-// clock by it.
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !c.awaited(d) {
-		c.waiting.Wait()
-	}
-	c.now = c.now.Add(d)
-	var left []waiter
-	for _, w := range c.waiters {
-		if w.at.After(c.now) {
-			left = append(left, w)
-		} else {
-			w.c <- c.now
-		}
-	}
-	c.waiters = left
-}
-
-func (c *clock) awaited(d time.Duration) bool {
-	for _, w := range c.waiters {
-		if w.d == d {
-			return true
-		}
-	}
-	return false
+	return after
 }
 
 // backend is a store whose secrets are the credential that opens it, and failures.
@@ -151,25 +95,28 @@ func (s *session) Get(_ context.Context, ref secret.Ref) (secret.Secret, error) 
 	return secret.Secret{}, &secret.Error{Kind: kind, Op: "read", Provider: "webhook", Ref: ref}
 }
 
+// streams are what a command reads and writes.
+type streams struct {
+	stdin          string
+	stdout, stderr io.Writer
+}
+
 // command runs keyferry with a backend of its own.
 type command struct {
 	backend backend
-	clock   *clock
 }
 
-func newCommand() *command { return &command{clock: newClock()} }
-
-func (c *command) execute(ctx context.Context, t *testing.T, stdin string, stdout, stderr io.Writer, args ...string) int {
+func (c *command) execute(ctx context.Context, t *testing.T, s streams, args ...string) int {
 	t.Helper()
 	registry, err := provider.NewRegistry(fake.Provider(), c.backend.provider())
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := cli.New(cli.Build{Version: "1.2.3", Registry: registry, Clock: c.clock})
+	root := cli.New(cli.Build{Version: "1.2.3", Registry: registry, Clock: clock{}})
 	root.SetArgs(args)
-	root.SetIn(strings.NewReader(stdin))
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(strings.NewReader(s.stdin))
+	root.SetOut(s.stdout)
+	root.SetErr(s.stderr)
 	return cli.Run(ctx, root)
 }
 
@@ -182,7 +129,7 @@ type result struct {
 func keyferry(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := newCommand().execute(t.Context(), t, stdin, &stdout, &stderr, args...)
+	code := new(command).execute(t.Context(), t, streams{stdin, &stdout, &stderr}, args...)
 	return result{stdout.String(), stderr.String(), code}
 }
 
@@ -206,7 +153,7 @@ func (c *command) start(t *testing.T, args ...string) *background {
 		close(b.lines)
 	}()
 	go func() {
-		b.code <- c.execute(ctx, t, "", w, w, args...)
+		b.code <- c.execute(ctx, t, streams{"", w, w}, args...)
 		w.Close()
 	}()
 	t.Cleanup(func() { stop(errors.New("the test is over")) })

@@ -139,7 +139,7 @@ func (s *syncRun) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer w.Close()
+		defer func() { _ = w.Close() }() // it has no state to lose
 		changed = w.Changed()
 		read := load
 		load = func() (*local.Manifests, error) { // watched before it is read: no change is missed
@@ -191,7 +191,7 @@ func (s *syncRun) engine(m *local.Manifests) (engine *local.Engine, done func(),
 	})
 	return engine, func() {
 		s.close(pool)
-		output.Close()
+		_ = output.Close() // files are closed when they are written
 	}, nil
 }
 

@@ -133,21 +133,29 @@ func TestPolicies(t *testing.T) {
 			{manifests: one + external("x", find+"  target: {creationPolicy: CreateOrMerge}"), want: map[string]string{"default/x/a": "1"}},
 		}},
 		"creationPolicy Merge begins with the Secret of the manifests": {steps: []step{
-			{manifests: one + external("x", find+"  target: {creationPolicy: Merge}") + "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {base: c}\n",
-				want: map[string]string{"default/x/a": "1", "default/x/base": "c"}},
+			{
+				manifests: one + external("x", find+"  target: {creationPolicy: Merge}") + "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {base: c}\n",
+				want:      map[string]string{"default/x/a": "1", "default/x/base": "c"},
+			},
 		}},
 		"creationPolicy None writes nothing": {steps: []step{
 			{manifests: one + external("x", find+"  target: {creationPolicy: None}"), want: map[string]string{}},
 		}},
 		"two that merge into one target share it": {steps: []step{
-			{manifests: two + external("x", data("a=a")+"  target: {name: t, creationPolicy: CreateOrMerge}") + external("y", data("b=b")+"  target: {name: t, creationPolicy: CreateOrMerge}"),
-				want: map[string]string{"default/t/a": "1", "default/t/b": "2"}},
-			{manifests: two + external("x", data("c=a")+"  target: {name: t, creationPolicy: CreateOrMerge}") + external("y", data("b=b")+"  target: {name: t, creationPolicy: CreateOrMerge}"),
-				want: map[string]string{"default/t/b": "2", "default/t/c": "1"}},
+			{
+				manifests: two + external("x", data("a=a")+"  target: {name: t, creationPolicy: CreateOrMerge}") + external("y", data("b=b")+"  target: {name: t, creationPolicy: CreateOrMerge}"),
+				want:      map[string]string{"default/t/a": "1", "default/t/b": "2"},
+			},
+			{
+				manifests: two + external("x", data("c=a")+"  target: {name: t, creationPolicy: CreateOrMerge}") + external("y", data("b=b")+"  target: {name: t, creationPolicy: CreateOrMerge}"),
+				want:      map[string]string{"default/t/b": "2", "default/t/c": "1"},
+			},
 		}},
 		"two that own one target conflict": {steps: []step{
-			{manifests: two + external("x", data("a=a")+"  target: {name: t}") + external("y", data("b=b")+"  target: {name: t}"),
-				code: 6, want: map[string]string{"default/t/a": "1"}, says: "is owned by another ExternalSecret, x"},
+			{
+				manifests: two + external("x", data("a=a")+"  target: {name: t}") + external("y", data("b=b")+"  target: {name: t}"),
+				code:      6, want: map[string]string{"default/t/a": "1"}, says: "is owned by another ExternalSecret, x",
+			},
 		}},
 		"a target that is renamed takes its files along": {steps: []step{
 			{manifests: one + external("x", data("a=a")), want: map[string]string{"default/x/a": "1"}},
@@ -370,7 +378,7 @@ func TestExitCodes(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			cancel(cause)
 			var out bytes.Buffer
-			got := newCommand().execute(ctx, t, fakeStore("a", "1")+external("x", data("a=a")), &out, &out, "sync", "-f", "-", "--out", t.TempDir())
+			got := new(command).execute(ctx, t, streams{fakeStore("a", "1") + external("x", data("a=a")), &out, &out}, "sync", "-f", "-", "--out", t.TempDir())
 			if got != code || !strings.Contains(out.String(), string(cause)+" after 0 of 1") {
 				t.Errorf("code %d, output %q", got, out.String())
 			}
@@ -404,7 +412,7 @@ func TestMisuse(t *testing.T) {
 		"a credential without a key":       {[]string{"sync", "-f", "-", "--stdout", "--credential", "n=env:V"}, ok, "NAME/KEY=env:VARIABLE"},
 		"a variable that is not set":       {[]string{"sync", "-f", "-", "--stdout", "--credential", "n/k=env:KEYFERRY_NOT_SET"}, ok, "KEYFERRY_NOT_SET is not set"},
 		"an output among the input":        {[]string{"sync", "-f", dir, "--out", filepath.Join(dir, "a", "b")}, "", "name a folder elsewhere"},
-		"an unknown field":                 {[]string{"sync", "-f", "-", "--stdout"}, fakeStore() + external("x", "  dat: []"), `standard input:8: ExternalSecret x: unknown field "spec.dat"`},
+		"an unknown field":                 {[]string{"sync", "-f", "-", "--stdout"}, fakeStore() + external("x", "  dat: []"), `standard input:9: ExternalSecret x: unknown field "spec.dat"`},
 		"an unknown field of a provider":   {[]string{"sync", "-f", "-", "--stdout"}, strings.Replace(ok, "fake:\n      data:", "fake:\n      dota:", 1), `SecretStore s: spec.provider.fake: unknown field "dota"`},
 		"an object that is there twice":    {[]string{"sync", "-f", "-", "--stdout"}, ok + external("x", data("a=a")), "already defined at standard input:"},
 		"a store that is not there":        {[]string{"sync", "-f", "-", "--stdout"}, external("x", data("a=a")), `SecretStore "s" is not in the manifests`},

@@ -3,9 +3,7 @@ package cli_test
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -17,7 +15,7 @@ func TestWatchFollowsTheFiles(t *testing.T) {
 	manifest := filepath.Join(in, "m", "a.yaml")
 	key := filepath.Join(out, "default", "x", "a")
 	put(t, manifest, fakeStore("a", "1")+external("x", data("a=a")))
-	c := newCommand()
+	c := new(command)
 	run := c.start(t, "sync", "-f", in, "--out", out, "--format", "files", "--watch")
 	expect := func(line, want string) {
 		t.Helper()
@@ -67,7 +65,7 @@ func TestWatchFollowsCredentialsAndTemplates(t *testing.T) {
 	put(t, filepath.Join(in, "c.yaml"), config("{{ .a }}"))
 	put(t, filepath.Join(in, "a.yaml"), webhookStore("SecretStore", "default", "      secrets: [{name: a, secretRef: {name: v, key: k}}]\n")+
 		external("x", data("a=a")+"  target: {template: {templateFrom: [{configMap: {name: c, items: [{key: k}]}}]}}"))
-	c := newCommand()
+	c := new(command)
 	run := c.start(t, "sync", "-f", in, "--out", out, "--format", "files", "--watch", "--credential", "v/k=file:"+token)
 	run.await("created Secret default/x")
 	for _, change := range []struct {
@@ -88,31 +86,5 @@ func TestWatchFollowsCredentialsAndTemplates(t *testing.T) {
 	}
 	if opened, closed := c.backend.opened.Load(), c.backend.closed.Load(); opened != 3 || closed != opened {
 		t.Errorf("%d stores were opened and %d closed; want one for each credential, all closed", opened, closed)
-	}
-}
-
-func TestWatchRefreshes(t *testing.T) {
-	in, out := t.TempDir(), t.TempDir()
-	put(t, filepath.Join(in, "a.yaml"), webhookStore("SecretStore", "default", "      secrets: [{name: a, secretRef: {name: v, key: k}}]\n")+
-		"apiVersion: v1\nkind: Secret\nmetadata: {name: v}\nstringData: {k: '1'}\n---\n"+
-		external("x", data("a=a")+"  refreshInterval: 10m")+
-		external("y", data("a=fail/Unavailable")+"  refreshInterval: 10m"))
-	c := newCommand()
-	run := c.start(t, "sync", "-f", in, "--out", out, "--format", "files", "--watch")
-	run.await("created Secret default/x")
-	run.await("ExternalSecret default/y: Unavailable: ")
-	file := filepath.Join(out, "default", "x", "a")
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
-	put(t, filepath.Join(in, "a.yaml"), strings.Replace(get(t, filepath.Join(in, "a.yaml")), "fail/Unavailable", "a", 1))
-	run.await("created Secret default/y")
-	if _, err := os.Stat(file); !os.IsNotExist(err) {
-		t.Fatalf("x was not due: %v", err)
-	}
-	c.clock.advance(10 * time.Minute)
-	run.await("created Secret default/x")
-	if code := run.end(cli.Terminated); code != 0 {
-		t.Errorf("exit code %d", code)
 	}
 }

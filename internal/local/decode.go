@@ -9,11 +9,10 @@ import (
 	"regexp"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
 	"github.com/keyferry/keyferry/secret"
@@ -152,10 +151,13 @@ func (d decoded) strict(into any) error {
 func typeProblem(err error) string {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		kind, _, _ := strings.Cut(wrong.Value, " ")
+		if wrong.Field == "" {
+			return "it is a " + kind
+		}
 		return fmt.Sprintf("%s: a %s where %s belongs: numbers and true/false need quotes to be text", wrong.Field, kind, kindName(wrong.Type))
 	}
 	text := err.Error()
-	if i := strings.Index(text, "illegal base64"); i >= 0 {
+	if strings.Contains(text, "illegal base64") {
 		return "data is not base64: encode it, or use stringData"
 	}
 	if field := regexp.MustCompile(`Go struct field \w+\.([\w.]+)`).FindStringSubmatch(text); field != nil {

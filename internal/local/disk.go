@@ -196,10 +196,8 @@ func (d *disk) remove(file string) error {
 	if err := d.root.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fileError(file, err)
 	}
-	for folder := path.Dir(file); folder != "."; folder = path.Dir(folder) {
-		if d.root.Remove(folder) != nil {
-			break // it is not empty
-		}
+	for folder := path.Dir(file); folder != "." && d.root.Remove(folder) == nil; { // until one is not empty
+		folder = path.Dir(folder)
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func (e entry) decorate(o metav1.Object) {
 		}
 		o.SetManagedFields(append(o.GetManagedFields(), metav1.ManagedFieldsEntry{
 			Manager: plan.FieldOwner(manager), Operation: metav1.ManagedFieldsOperationUpdate,
-			APIVersion: e.APIVersion, FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: raw},
+			APIVersion: e.APIVersion, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(string(raw)),
 		}))
 	}
 	if e.Owner != "" {

@@ -155,20 +155,31 @@ func (k *Keeper) reload(ctx context.Context) {
 	case <-k.Changed:
 	default:
 	}
+	next, changed, err := k.read()
+	switch {
+	case err == nil:
+		k.trouble = ""
+		k.use(next, changed)
+	case err.Error() != k.trouble:
+		k.trouble = err.Error()
+		k.Trouble(err)
+	}
+}
+
+// read returns what the files are now, and which Secrets and ConfigMaps are other
+// than before.
+func (k *Keeper) read() (*Manifests, []store.Dependency, error) {
 	next, err := k.Load()
-	var changed []store.Dependency
-	if err == nil {
-		next.follow(k.manifests)
-		changed, err = k.Engine.Surroundings.Set(next)
-	}
 	if err != nil {
-		if text := err.Error(); text != k.trouble {
-			k.trouble = text
-			k.Trouble(err)
-		}
-		return
+		return nil, nil, err
 	}
-	k.trouble = ""
+	next.follow(k.manifests)
+	changed, err := k.Engine.Surroundings.Set(next)
+	return next, changed, err
+}
+
+// use goes on with other manifests.
+func (k *Keeper) use(next *Manifests, changed []store.Dependency) {
 	before := k.manifests
 	k.manifests = next
 	k.release(before)

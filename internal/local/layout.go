@@ -183,7 +183,7 @@ func parseManifest(file string, b []byte, id ID) (state, error) {
 	if err != nil || u.Object == nil {
 		return state{}, refuse(secret.Conflict, "%s: is no manifest: remove it", file)
 	}
-	if u.GetAPIVersion() != id.APIVersion || u.GetKind() != id.Kind || u.GetName() != id.Name || u.GetNamespace() != id.Namespace {
+	if held := (ID{u.GetAPIVersion(), u.GetKind(), u.GetNamespace(), u.GetName()}); held != id {
 		return state{}, refuse(secret.Conflict, "%s: holds something else than %s: remove it", file, id)
 	}
 	if id.Kind != kindSecret || id.APIVersion != "v1" {
@@ -193,12 +193,17 @@ func parseManifest(file string, b []byte, id ID) (state, error) {
 	if err := json.Unmarshal(text, s); err != nil {
 		return state{}, refuse(secret.Conflict, "%s: is no Secret: remove it", file)
 	}
+	foldStringData(s)
+	return state{secret: s}, nil
+}
+
+// foldStringData does what an API server does with stringData.
+func foldStringData(s *corev1.Secret) {
+	if s.Data == nil {
+		s.Data = map[string][]byte{}
+	}
 	for k, v := range s.StringData {
-		if s.Data == nil {
-			s.Data = map[string][]byte{}
-		}
 		s.Data[k] = []byte(v)
 	}
 	s.StringData = nil
-	return state{secret: s}, nil
 }

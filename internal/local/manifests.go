@@ -12,11 +12,10 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
 	"github.com/keyferry/keyferry/plan"
@@ -245,13 +244,7 @@ func (m *Manifests) addSecret(o decoded) error {
 	if err != nil {
 		return err
 	}
-	if s.Data == nil {
-		s.Data = map[string][]byte{}
-	}
-	for k, v := range s.StringData {
-		s.Data[k] = []byte(v)
-	}
-	s.StringData = nil
+	foldStringData(s)
 	m.secrets[key] = s
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -317,11 +318,10 @@ func difference(id ID, before, after state) Change {
 			c.Changed = append(c.Changed, k)
 		}
 	}
-	for _, k := range secret.Keys(was) {
-		if _, ok := now[k]; !ok {
-			c.Removed = append(c.Removed, k)
-		}
-	}
+	c.Removed = slices.DeleteFunc(secret.Keys(was), func(k string) bool {
+		_, kept := now[k]
+		return kept
+	})
 	switch {
 	case !before.stored && after.exists():
 		c.Verb = plan.Create
@@ -336,9 +336,7 @@ func difference(id ID, before, after state) Change {
 // keys returns the keys of the data, those of spec.data under their path.
 func (c content) keys() map[string]string {
 	out := make(map[string]string, len(c.data)+len(c.specData))
-	for k, v := range c.data {
-		out[k] = v
-	}
+	maps.Copy(out, c.data)
 	for k, v := range c.specData {
 		out["spec.data."+k] = v
 	}
@@ -352,13 +350,7 @@ func (o *Output) Write(w io.Writer) error {
 	if o.format == FormatFiles {
 		return refuse(secret.Unsupported, "format files is one file for each key: name a folder")
 	}
-	var ids []ID
-	for id, s := range o.memory {
-		if s.exists() {
-			ids = append(ids, id)
-		}
-	}
-	sortIDs(ids)
+	ids := o.held()
 	var b bytes.Buffer
 	for _, id := range ids {
 		files, err := o.format.encode(id, o.memory[id])
@@ -379,6 +371,18 @@ func (o *Output) Write(w io.Writer) error {
 		return refuse(secret.Unavailable, "the output cannot be written: %w", err)
 	}
 	return nil
+}
+
+// held returns the targets that are in memory, in order.
+func (o *Output) held() []ID {
+	var ids []ID
+	for id, s := range o.memory {
+		if s.exists() {
+			ids = append(ids, id)
+		}
+	}
+	sortIDs(ids)
+	return ids
 }
 
 // CheckApart fails with Invalid if the folder that is written lies in a folder that

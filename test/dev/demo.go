@@ -161,7 +161,7 @@ Change a value in OpenBao, and see it arrive within 5 seconds, the refreshInterv
   curl -sS -X POST -H "X-Vault-Token: %s" -d '{"data": {"user": "shop", "password": "second"}}' %s/v1/secret/data/shop/database
   kubectl get secret shop -o go-template='{{.data.DATABASE_URL | base64decode}}{{"\n"}}'
 
-Do not wait for the interval, repair what somebody edited, lose and regain a ClusterSecretStore:
+Do not wait for the interval, bring back what somebody deleted, lose and regain a ClusterSecretStore:
 
   kubectl annotate es shop external-secrets.io/force-sync=$(date +%%s) --overwrite
   kubectl delete secret shop && kubectl get secret shop

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"syscall"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/keyferry/keyferry/config/crds"
 	"github.com/keyferry/keyferry/internal/testenv"
 )
@@ -55,7 +57,9 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := testenv.InstallCRDs(ctx, plane.Config(), definitions); err != nil {
+	config := plane.Config()
+	config.WarningHandler = rest.NoWarnings{} // v1beta1 is asked for to see that it is served
+	if err := testenv.InstallCRDs(ctx, config, definitions); err != nil {
 		return err
 	}
 	if err := c.start(plane.Kubeconfig()); err != nil {

@@ -52,10 +52,8 @@ func (c *Controller) sync(ctx context.Context, es *v1.ExternalSecret, e *entry, 
 		return out, err
 	}
 	out.digest = plan.Digest(c.memory.key, es, data, c.versions(ctx, es))
-	if e.known && e.digest == out.digest {
-		if drifted, err := c.drifted(ctx, es, e); err == nil && !drifted {
-			return out.unchanged(es), nil
-		}
+	if e.known && e.digest == out.digest && c.asWritten(ctx, es, e) {
+		return out.unchanged(es), nil
 	}
 	if err := c.apply(ctx, es, data, &out); err != nil {
 		return out, err

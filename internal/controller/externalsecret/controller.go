@@ -135,6 +135,7 @@ func (c *Controller) finish(ctx context.Context, es *v1.ExternalSecret, e *entry
 		e.succeeded(out)
 		done := *es
 		done.Status = status
+		c.warn(&done, e, now)
 		return requeue(c.next(&done, now), now), nil
 	}
 	e.failed(es, err, now)

@@ -136,6 +136,20 @@ func (c *Controller) drifted(ctx context.Context, es *v1.ExternalSecret, e *entr
 	return plan.Drifted(es, target), nil
 }
 
+// asWritten reports whether a refresh that read what it read before has nothing to
+// write. A target under Orphan is not kept in shape in between, but is made again
+// with the next refresh.
+func (c *Controller) asWritten(ctx context.Context, es *v1.ExternalSecret, e *entry) bool {
+	if drifted, err := c.drifted(ctx, es, e); err != nil || drifted {
+		return false
+	}
+	if es.Spec.Target.CreationPolicy != v1.CreatePolicyOrphan || es.Status.TargetResourceVersion == "" {
+		return true
+	}
+	target, err := c.cached(ctx, es)
+	return err == nil && target != nil && target.ResourceVersion == es.Status.TargetResourceVersion
+}
+
 // repair lets the first drift be repaired at once, and those that follow upon each
 // other at growing distances: somebody else writes the same object.
 func (c *Controller) repair(e *entry, now time.Time) reason {

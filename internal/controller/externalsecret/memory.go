@@ -39,6 +39,8 @@ type entry struct {
 	// zero if waiting is no use.
 	failedVersion     string
 	failedAt, retryAt time.Time
+	// warned is what the last warning about the manifest said.
+	warned string
 	// drifts counts repairs shortly after each other, the last at driftAt.
 	drifts  int
 	driftAt time.Time

@@ -3,6 +3,7 @@ package externalsecret
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -104,6 +105,18 @@ func (c *Controller) tell(es *v1.ExternalSecret, next v1.ExternalSecretStatus, e
 	if now.Status == conditions.False && (old.Message != now.Message || old.Status != now.Status) {
 		c.Events.Warning(es, v1.ReasonUpdateFailed, now.Message)
 	}
+}
+
+// reasonInvalidSyncWindow is of the event that names sync windows that cannot be read.
+const reasonInvalidSyncWindow = "InvalidSyncWindow"
+
+// warn records what of the manifest is passed over, each time it is something else.
+func (c *Controller) warn(es *v1.ExternalSecret, e *entry, now time.Time) {
+	text := strings.Join(plan.Refresh(es, now).Warnings, "; ")
+	if text != "" && text != e.warned {
+		c.Events.Warning(es, reasonInvalidSyncWindow, text)
+	}
+	e.warned = text
 }
 
 func (c *Controller) count(es *v1.ExternalSecret, s v1.ExternalSecretStatus) {

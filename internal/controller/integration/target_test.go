@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -296,18 +297,18 @@ func TestTwoThatMergeIntoOneTargetComeToRest(t *testing.T) {
 
 func TestTwoThatWriteOneKeySlowDown(t *testing.T) {
 	k := start(t, oneByOne)
-	k.backend.set("x", "1")
-	k.backend.set("y", "2")
+	k.backend.set("left", "1")
+	k.backend.set("right", "2")
 	k.store("main", steered)
 	k.secret("shared", nil)
-	for _, key := range []string{"x", "y"} {
+	for _, key := range []string{"left", "right"} {
 		k.externalSecret(key, `{secretStoreRef: {name: main}, target: {name: shared, creationPolicy: Merge}, data: [{secretKey: p, remoteRef: {key: `+key+`}}]}`)
 	}
-	k.awaitSynced("x")
-	k.awaitSynced("y")
+	k.awaitSynced("left")
+	k.awaitSynced("right")
 	for i := range 5 { // each takes longer than a round of a fight without end
 		name := fmt.Sprint("witness-", i)
-		k.externalSecret(name, `{secretStoreRef: {name: main}, data: [{secretKey: p, remoteRef: {key: x}}]}`)
+		k.externalSecret(name, `{secretStoreRef: {name: main}, data: [{secretKey: p, remoteRef: {key: left}}]}`)
 		k.awaitSynced(name)
 	}
 	if got := k.requests("update", "secrets"); got > 12 {
@@ -366,6 +367,7 @@ func TestExternalSecretThatIsMadeAgainGoesOnWithItsSecret(t *testing.T) {
 		return ""
 	})
 	k.backend.set("db", "2")
+	k.clock.jump(6 * time.Second) // what was read for another just before would do as well
 	k.externalSecret("app", oneKey(""))
 	s := k.awaitData("app", held{"p": "2"})
 	if s.UID != old.UID {

@@ -73,7 +73,7 @@ func TestTemplateDecidesOnMetadataAndType(t *testing.T) {
 	k := withDB(t, "1")
 	k.create("v1", "Secret", "app", "metadata: {labels: {theirs: t}, annotations: {theirs: t}}\ntype: kubernetes.io/basic-auth\nstringData: {username: x}")
 	k.externalSecret("app", `{secretStoreRef: {name: main}, data: [{secretKey: password, remoteRef: {key: db}}],
- target: {template: {type: kubernetes.io/basic-auth, mergePolicy: Merge, data: {username: root}, metadata: {labels: {tier: "t{{ .password }}"}, annotations: {note: n}}}}}`)
+ target: {template: {type: kubernetes.io/basic-auth, mergePolicy: Merge, data: {username: root}, metadata: {labels: {tier: "t{{ .password }}"}, annotations: {note: "n"}}}}}`)
 	s := k.awaitData("app", held{"username": "root", "password": "1"})
 	if s.Type != corev1.SecretTypeBasicAuth || s.Labels["tier"] != "t1" || s.Annotations["note"] != "n" {
 		t.Errorf("type %s, labels %v, annotations %v", s.Type, s.Labels, s.Annotations)
@@ -93,7 +93,7 @@ func TestTemplateDecidesOnMetadataAndType(t *testing.T) {
 
 func TestLabelsAndAnnotationsAreTakenOverAndRemoved(t *testing.T) {
 	k := withDB(t, "1")
-	k.create(group, esv1.ExtSecretKind, "app", `metadata: {labels: {team: a}, annotations: {note: n, reconcile.external-secrets.io/data-hash: forged}}
+	k.create(group, esv1.ExtSecretKind, "app", `metadata: {labels: {team: a}, annotations: {note: "n", reconcile.external-secrets.io/data-hash: forged}}
 spec: `+oneKey(""))
 	k.awaitSynced("app")
 	s := k.awaitData("app", held{"p": "1"})
