@@ -193,6 +193,7 @@ func assertUnmarked(t *testing.T, text string, err error) {
 		if strings.Contains(said, mark) || strings.Contains(said, "7316508421") || strings.Contains(said, "\n") {
 			t.Errorf("%s: the error says %s", text, said)
 		}
+		//nolint:errorlint // it is this that walks the chain
 		switch u := queue[0].(type) {
 		case interface{ Unwrap() error }:
 			queue = append(queue, u.Unwrap())

@@ -17,9 +17,9 @@ const (
 
 // run is one execution: what it wrote and what it may still spend.
 type run struct {
-	ctx    context.Context
-	root   uintptr // identity of the data, for index
-	max    int     // output bytes
+	ctx    context.Context //nolint:containedctx // text/template calls functions without one; a run lives as long as one call of Render
+	root   uintptr         // identity of the data, for index
+	max    int             // output bytes
 	out    []byte
 	budget int // bytes that functions may still handle
 	steps  int
