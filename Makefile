@@ -14,7 +14,7 @@ quickstart: ## sync the secrets of examples/quickstart to the terminal; needs no
 	go run ./cmd/keyferry sync -f examples/quickstart --stdout
 
 dev: ## run control plane, OpenBao, controller and samples here until Ctrl-C
-	go run ./test/dev
+	@go build -o bin/dev ./test/dev && exec bin/dev
 
 test: servers ## run all tests, with the race detector, against real servers
 	@if go test -race -timeout=30m ./...; then echo "make test: all passed"; \

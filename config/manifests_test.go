@@ -29,7 +29,7 @@ import (
 
 	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
 	"github.com/keyferry/keyferry/config/crds"
-	"github.com/keyferry/keyferry/internal/cli"
+	"github.com/keyferry/keyferry/internal/cli" //nolint:depguard // what is written of the command is compared with it
 	"github.com/keyferry/keyferry/internal/testenv"
 )
 

@@ -70,17 +70,20 @@ func right(req *http.Request) string {
 	if len(parts) > 2 {
 		resource += "/" + parts[2]
 	}
-	verb := map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete"}[req.Method]
-	switch {
-	case verb != "":
+	return resource + " " + verb(req, len(parts) == 1)
+}
+
+func verb(req *http.Request, all bool) string {
+	known := map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete"}
+	switch v := known[req.Method]; {
+	case v != "":
+		return v
 	case req.URL.Query().Get("watch") != "":
-		verb = "watch"
-	case len(parts) == 1:
-		verb = "list"
-	default:
-		verb = "get"
+		return "watch"
+	case all:
+		return "list"
 	}
-	return resource + " " + verb
+	return "get"
 }
 
 // run starts the controller as a service account, and stops it with the test, which

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -106,9 +107,7 @@ func (s sample) completed() sample {
 		"secretStoreRef": map[string]any{"name": "sample"},
 		"dataFrom":       []any{map[string]any{"extract": map[string]any{"key": "sample"}}},
 	}
-	for k, v := range spec {
-		whole[k] = v
-	}
+	maps.Copy(whole, spec)
 	s.object = map[string]any{
 		"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": map[string]any{"name": "sample"}, "spec": whole,
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
-	"github.com/keyferry/keyferry/internal/cli"
+	"github.com/keyferry/keyferry/internal/cli" //nolint:depguard // what is written of the command is compared with it
 	"github.com/keyferry/keyferry/internal/metrics"
 	"github.com/keyferry/keyferry/secret"
 )

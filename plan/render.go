@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
 	"github.com/keyferry/keyferry/secret"
@@ -186,7 +187,12 @@ func (r *renderer) keys(ctx context.Context, t text, target string, decoding esv
 	}
 	for _, k := range secret.Keys(values) {
 		if values[k], err = decode(decoding, values[k]); err != nil {
-			return within(fmt.Sprintf("%s: key %q", t.field, k), err)
+			return within(fmt.Sprintf("%s: %s", t.field, t.naming(k)), err)
+		}
+	}
+	if t.whole {
+		if err := r.checkMade(t, target, values); err != nil {
+			return err
 		}
 	}
 	switch target {
@@ -196,6 +202,37 @@ func (r *renderer) keys(ctx context.Context, t text, target string, decoding esv
 		copyStrings(r.out.labels, values)
 	default:
 		maps.Copy(r.out.data, values)
+	}
+	return nil
+}
+
+// naming says which key is meant. One that the template does not spell out was made
+// of a value.
+func (t text) naming(key string) string {
+	if t.whole && !strings.Contains(t.text, key) {
+		return "a key that is not shown because the template makes it of a value"
+	}
+	return fmt.Sprintf("key %q", key)
+}
+
+// checkMade refuses keys and label values that Kubernetes refuses, while it is known
+// that a template made them.
+func (r *renderer) checkMade(t text, target string, values map[string]secret.Value) error {
+	for _, k := range secret.Keys(values) {
+		var problems []string
+		switch target {
+		case esv1.TemplateTargetAnnotations:
+			problems = validation.IsQualifiedName(strings.ToLower(k))
+		case esv1.TemplateTargetLabels:
+			problems = append(validation.IsQualifiedName(k), validation.IsValidLabelValue(string(values[k].Reveal()))...)
+		default:
+			if m := r.Object.Spec.Target.Manifest; m == nil || m.Kind == kindConfigMap && m.APIVersion == corev1.SchemeGroupVersion.String() {
+				problems = validation.IsConfigMapKey(k)
+			}
+		}
+		if len(problems) > 0 {
+			return invalid(t.field, "%s is refused by Kubernetes: %s", t.naming(k), problems[0])
+		}
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/client-go/tools/clientcmd"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/keyferry/keyferry/internal/controller"
@@ -29,7 +28,7 @@ func newController(registry provider.Registry, version string) *cobra.Command {
 		Short: "Keep the Secrets of a cluster in step with their stores",
 		Long: "Runs the controllers for ExternalSecrets, SecretStores and ClusterSecretStores.\n" +
 			"The flags are those of External Secrets Operator; the defaults need no tuning.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Metrics.Auth && !o.Metrics.Secure {
 				return misuse(errors.New("--metrics-auth sends tokens and so needs --metrics-secure"))
@@ -44,12 +43,14 @@ func newController(registry provider.Registry, version string) *cobra.Command {
 			if o.Logger, err = logger(cmd, level, times); err != nil {
 				return misuse(err)
 			}
-			ctrl.SetLogger(o.Logger)
 			rules := clientcmd.NewDefaultClientConfigLoadingRules()
 			rules.ExplicitPath = kubeconfig
 			cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+			if clientcmd.IsEmptyConfig(err) {
+				return misuse(errors.New("no cluster to work in: run in one, or set --kubeconfig or KUBECONFIG"))
+			}
 			if err != nil {
-				return misuse(fmt.Errorf("no cluster to work in: run in one, or set --kubeconfig or KUBECONFIG: %w", err))
+				return misuse(fmt.Errorf("--kubeconfig: %w", err))
 			}
 			return controller.Run(cmd.Context(), cfg, o)
 		},
@@ -111,6 +112,11 @@ func ignoredFlags(f *pflag.FlagSet) {
 		"enable-managed-secrets-caching":            "values are never cached; metadata always is",
 		"enable-vault-token-cache":                  "logins are always shared",
 		"vault-token-cache-size":                    "logins are always shared",
+		"doppler-etag-cache-size":                   "the provider is not part of this build",
+		"experimental-enable-doppler-oidc-cache":    "the provider is not part of this build",
+		"experimental-doppler-oidc-cache-size":      "the provider is not part of this build",
+		"mysterybox-tokens-cache-size":              "the provider is not part of this build",
+		"mysterybox-connections-cache-size":         "the provider is not part of this build",
 		"generator-gc-grace-period":                 "generators are not part of this build",
 		"enable-generator-state":                    "generators are not part of this build",
 		"enable-push-secret-reconciler":             "PushSecrets are not part of this build",

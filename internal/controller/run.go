@@ -38,6 +38,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err != nil {
 		return fmt.Errorf("--template-left-delimiter and --template-right-delimiter: %w", err)
 	}
+	ctrl.SetLogger(o.Logger) // the libraries log there too
 	if o.Registerer == nil {
 		o.Registerer = ctrlmetrics.Registry
 	}

@@ -17,6 +17,8 @@ import (
 // established and each of its served versions answers. It may be repeated, and
 // fails when ctx ends first.
 func InstallCRDs(ctx context.Context, cfg *rest.Config, crds []*apiextensionsv1.CustomResourceDefinition) error {
+	cfg = rest.CopyConfig(cfg)
+	cfg.WarningHandler = rest.NoWarnings{} // that a version is deprecated
 	client, err := clientset.NewForConfig(cfg)
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	fmt.Println("starting a control plane and OpenBao")
 	plane, err := testenv.NewControlPlane(ctx)
 	if err != nil {
@@ -53,13 +53,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	definitions, err := crds.All()
-	if err != nil {
-		return err
-	}
-	config := plane.Config()
-	config.WarningHandler = rest.NoWarnings{} // v1beta1 is asked for to see that it is served
-	if err := testenv.InstallCRDs(ctx, config, definitions); err != nil {
+	if err := define(ctx, plane); err != nil {
 		return err
 	}
 	if err := c.start(plane.Kubeconfig()); err != nil {
@@ -81,6 +75,17 @@ func run(ctx context.Context) error {
 	case <-c.ended:
 		return errors.Join(errors.New("the controller ended by itself"), c.said())
 	}
+}
+
+// define installs the definitions.
+func define(ctx context.Context, plane *testenv.ControlPlane) error {
+	definitions, err := crds.All()
+	if err != nil {
+		return err
+	}
+	config := plane.Config()
+	config.WarningHandler = rest.NoWarnings{} // v1beta1 is asked for to see that it is served
+	return testenv.InstallCRDs(ctx, config, definitions)
 }
 
 // controller is keyferry as users run it.

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -160,6 +161,8 @@ func valueFailures() map[string]failing {
 		"annotation-key":    {spec: `{target: {template: {templateFrom: [{target: Annotations, literal: "a b {{ .v }}: x"}]}}, data: [{secretKey: v, remoteRef: {key: plain}}]}`, want: "Invalid"},
 		"label-key":         {spec: `{target: {template: {templateFrom: [{target: Labels, literal: "a b {{ .v }}: x"}]}}, data: [{secretKey: v, remoteRef: {key: plain}}]}`, want: "Invalid"},
 		"data-key":          {spec: `{target: {template: {templateFrom: [{literal: "a b {{ .v }}: x"}]}}, data: [{secretKey: v, remoteRef: {key: plain}}]}`, want: "Invalid"},
+		"label-made":        {spec: `{target: {template: {templateFrom: [{target: Labels, literal: "{{ .v }}: no label!"}]}}, data: [{secretKey: v, remoteRef: {key: plain}}]}`, want: "Invalid"},
+		"key-made":          {spec: `{target: {template: {templateFrom: [{valuesDecodingStrategy: Base64, literal: "{{ .v }}: '%%'"}]}}, data: [{secretKey: v, remoteRef: {key: plain}}]}`, want: "Invalid"},
 		"not-yaml":          {spec: `{target: {template: {templateFrom: [{literal: "{{ .v }}: [: {{ .v }}"}]}}, data: [{secretKey: v, remoteRef: {key: plain}}]}`, want: "Invalid"},
 		"yaml-anchor":       {spec: `{target: {template: {templateFrom: [{literal: "*{{ .v }}"}]}}, data: [{secretKey: v, remoteRef: {key: plain}}]}`, want: "Invalid"},
 		"kept-template":     {spec: `{target: {template: {templateFrom: [{secret: {name: templates, items: [{key: fails}]}}]}}, data: [{secretKey: v, remoteRef: {key: plain}}]}`, want: "Invalid"},
@@ -283,8 +286,8 @@ func (c *canary) plant(bao *testenv.Bao) {
 		&corev1.Secret{ObjectMeta: c.meta("limited"), StringData: map[string]string{"token": answer.Auth.ClientToken}},
 		&corev1.Secret{ObjectMeta: c.meta("admin"), Data: map[string][]byte{"cert": config.CertData, "key": config.KeyData}},
 		&corev1.Secret{ObjectMeta: c.meta("templates"), StringData: map[string]string{
-			"fails": mark(`{{ fail "MARKfail" }}`), "literal": mark(`{{ "MARKliteral!" | b64dec }}`), "syntax": mark(`{{ if MARKsyntax }}`),
-			"function": mark(`{{ MARKfunction .v }}`), "yaml": mark("MARKyaml: [\n  MARKyaml"),
+			"fails": mark(`{{ fail (print "MARKfail" .v) }}`), "literal": mark(`{{ "MARKliteral!" | b64dec }}`), "syntax": mark(`MARKsyntax {{ if "MARKsyntax" }} {{ ! MARKsyntax }}`),
+			"function": mark(`MARKtext {{ nothing "MARKfunction" .v }}`), "yaml": mark("MARKyaml: [\n  MARKyaml"),
 		}},
 	)
 	nulls := base64.StdEncoding.EncodeToString([]byte(c.stem + "\x00null"))
@@ -392,8 +395,11 @@ func (c *canary) quota(p *process) {
 	one := corev1.ResourceList{"count/secrets": resource.MustParse("1")}
 	full := &corev1.ResourceQuota{ObjectMeta: c.meta("full"), Spec: corev1.ResourceQuotaSpec{Hard: one}}
 	c.create(full)
-	full.Status = corev1.ResourceQuotaStatus{Hard: one, Used: one}
-	if err := c.api.Status().Update(c.t.Context(), full); err != nil {
+	merge, err := json.Marshal(map[string]any{"status": corev1.ResourceQuotaStatus{Hard: one, Used: one}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.api.Status().Patch(c.t.Context(), full, client.RawPatch(types.MergePatchType, merge)); err != nil {
 		c.t.Fatal(err)
 	}
 	before := p.sum(c.t, "externalsecret_sync_calls_error")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -208,13 +209,17 @@ func (c *Controller) sweep(ctx context.Context, es *v1.ExternalSecret) error {
 	if err := c.cache.List(ctx, mine, client.InNamespace(es.Namespace), client.MatchingFields{byOwner: string(es.UID)}); err != nil {
 		return cluster.Error("list", err)
 	}
+	var swept []string
 	for _, orphan := range plan.Orphans(es, mine.Items) {
 		uid := orphan.UID
 		err := c.client.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: orphan.Namespace, Name: orphan.Name}}, client.Preconditions{UID: &uid})
 		if err := client.IgnoreNotFound(err); err != nil {
 			return c.failure("delete", es, err)
 		}
-		c.Events.Normal(es, v1.ReasonDeleted, fmt.Sprintf("secret %s deleted because it was orphaned", orphan.Name))
+		swept = append(swept, orphan.Name)
+	}
+	if len(swept) > 0 { // one event: of several like it only the first would be kept
+		c.Events.Normal(es, v1.ReasonDeleted, "deleted because it was orphaned: "+strings.Join(swept, ", "))
 	}
 	return nil
 }

@@ -138,7 +138,7 @@ func (c *Controller) finish(ctx context.Context, es *v1.ExternalSecret, e *entry
 		c.warn(&done, e, now)
 		return requeue(c.next(&done, now), now), nil
 	}
-	e.failed(es, err, now)
+	e.failed(es, err, out.began, now)
 	if e.retryAt.IsZero() {
 		return requeue(c.interval(es, now), now), nil
 	}

@@ -34,8 +34,11 @@ type reason struct {
 
 // due decides whether there is something to do for an object.
 func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, now time.Time) (reason, error) {
-	if at := e.takeNudge(); !at.IsZero() {
+	if at := e.takeNudge(); !at.IsZero() && !(settled(es) && !e.isFailing()) {
 		return reason{now: true, since: at}, nil
+	}
+	if e.touchedSinceFailure() {
+		return reason{now: true, since: now.Add(-slack)}, nil
 	}
 	if e.isFailing() && plan.SyncedVersion(es) == e.failedVersion {
 		return c.retry(es, e, now), nil
@@ -56,6 +59,12 @@ func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, n
 		return reason{next: next}, err
 	}
 	return c.repair(e, now), nil
+}
+
+// settled reports whether an object was synced and shall stay as it was then, whatever
+// happens to what it depends on.
+func settled(es *v1.ExternalSecret) bool {
+	return es.Spec.RefreshPolicy == v1.RefreshPolicyCreatedOnce && es.Status.SyncedResourceVersion != ""
 }
 
 // since is how old a value may be for an object that is new or has changed. What

@@ -81,7 +81,7 @@ func TestRetryWaitsAsTheErrorAsks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, e, es := &Controller{}, &entry{}, synced("a")
-			e.failed(es, tc.err, epoch)
+			e.failed(es, tc.err, epoch, epoch)
 			if got := c.retry(es, e, epoch); got.now || !got.next.Equal(epoch.Add(tc.want)) {
 				t.Errorf("retry = %+v, want next after %s", got, tc.want)
 			}
@@ -169,6 +169,26 @@ func TestMemoryForgetsAnObjectThatWasMadeAgain(t *testing.T) {
 	}
 	if other := m.entry(key, synced("b")); other.known {
 		t.Error("a new object of the name goes by what was known of the old one")
+	}
+}
+
+func TestAChangeDuringAFailingPassIsNotMissed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		touched time.Duration // after the pass began that failed
+		want    bool
+	}{
+		"before the pass": {-time.Second, false},
+		"during the pass": {time.Second, true},
+		"after the pass":  {time.Minute, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &entry{}
+			e.touch(epoch.Add(tc.touched))
+			e.failed(synced("a"), &secret.Error{Kind: secret.Invalid}, epoch, epoch.Add(2*time.Second))
+			if got := e.touchedSinceFailure(); got != tc.want {
+				t.Errorf("touched since the failure: %v", got)
+			}
+		})
 	}
 }
 

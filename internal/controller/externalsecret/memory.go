@@ -48,6 +48,9 @@ type entry struct {
 	mu sync.Mutex
 	// failures in a row.
 	failures int
+	// tried is when the pass began that failed last, touched when something that the
+	// object depends on was last seen to change.
+	tried, touched time.Time
 	// nudged is when something that the object depends on changed; zero if nothing did.
 	nudged time.Time
 	// written is the resourceVersion of the target that we wrote last, gone the one
@@ -89,6 +92,22 @@ func (e *entry) nudge(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.nudged = now
+}
+
+// touch records that something the object depends on was seen to change. It matters
+// if the pass that ran then, or an earlier one, failed.
+func (e *entry) touch(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.touched = now
+}
+
+// touchedSinceFailure reports whether something was seen to change after the pass began that
+// failed last: it may have looked before.
+func (e *entry) touchedSinceFailure() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failures > 0 && !e.touched.IsZero() && !e.touched.Before(e.tried)
 }
 
 // takeNudge returns when the object was last nudged, and forgets it.
@@ -142,10 +161,11 @@ func (e *entry) succeeded(out outcome) {
 	e.digest, e.known = out.digest, true
 }
 
-func (e *entry) failed(es *v1.ExternalSecret, err error, now time.Time) {
+func (e *entry) failed(es *v1.ExternalSecret, err error, began, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.failures++
+	e.tried = began
 	e.known = false
 	e.failedVersion, e.failedAt, e.retryAt = plan.SyncedVersion(es), now, time.Time{}
 	if wait, again := reconcile.Backoff(err, e.failures); again {

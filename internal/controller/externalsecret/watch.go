@@ -143,9 +143,7 @@ func (c *Controller) wakeTarget(es *v1.ExternalSecret, target client.Object, q q
 		case e.wrote(target.GetResourceVersion()):
 			return
 		}
-		if e.isFailing() {
-			e.nudge(c.Clock.Now())
-		}
+		e.touch(c.Clock.Now())
 	}
 	q.Add(ctrl.Request{NamespacedName: key})
 }
@@ -239,8 +237,11 @@ func (c *Controller) wakeStore(ctx context.Context, kind string, key client.Obje
 
 func (c *Controller) wake(es *v1.ExternalSecret, q queue, u urgency) {
 	key := client.ObjectKeyFromObject(es)
-	if e, ok := c.memory.get(key); ok && (u == always || e.isFailing()) {
-		e.nudge(c.Clock.Now())
+	if e, ok := c.memory.get(key); ok {
+		e.touch(c.Clock.Now())
+		if u == always {
+			e.nudge(c.Clock.Now())
+		}
 	}
 	q.Add(ctrl.Request{NamespacedName: key})
 }
