@@ -40,7 +40,8 @@ type Data struct {
 // by conversion or by rewriting, are an Invalid error that names both.
 //
 // A secret that is not there is left out and listed in Missing, unless the
-// deletionPolicy is Retain: then it is an error. Of several errors the first in
+// deletionPolicy is Retain: then it is an error. A property that is not in a secret
+// always is one: a mistyped path must not delete anything. Of several errors the first in
 // spec order is returned, with the number of the others.
 func Collect(ctx context.Context, engine *template.Engine, spec *esv1.ExternalSecretSpec, sources []Source, answers []Answer) (Data, error) {
 	if len(sources) != len(answers) || len(sources) != len(spec.DataFrom)+len(spec.Data) {
@@ -57,10 +58,10 @@ func Collect(ctx context.Context, engine *template.Engine, spec *esv1.ExternalSe
 			for k := range values {
 				out.From[k] = src.Field
 			}
-		case secret.KindOf(err) == secret.NotFound && deletionPolicy(spec) != esv1.DeletionPolicyRetain:
+		case secret.KindOf(answers[i].Err) == secret.NotFound && deletionPolicy(spec) != esv1.DeletionPolicyRetain:
 			out.Missing = append(out.Missing, src.Field)
 		case failed == nil:
-			failed = &fieldError{where: fmt.Sprintf("%s (%s)", src.Field, src.Store), err: err}
+			failed = &fieldError{where: src.where(answers[i].Err == nil), err: err}
 		default:
 			failed.more++
 		}

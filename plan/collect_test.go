@@ -67,7 +67,7 @@ func TestCollectOneValue(t *testing.T) {
 		"a field":                            {ref: `{key: k, property: tls.crt}`, answer: binary("tls.crt", "\x00\xff"), want: "\x00\xff"},
 		"a path into the fields":             {ref: `{key: k, property: '#x\.y'}`, answer: binary("#x.y", "v"), want: "v"},
 		"a property the backend resolved":    {ref: `{key: k, property: user}`, answer: plan.Answer{Secret: text("x").Secret, PropertyResolved: true}, want: "x"},
-		"no such member":                     {ref: `{key: k, property: nope}`, answer: text(doc), kind: secret.NotFound, part: "spec.data[0] (SecretStore/vault): property \"nope\""},
+		"no such member":                     {ref: `{key: k, property: nope}`, answer: text(doc), kind: secret.NotFound, part: "spec.data[0] (SecretStore/vault, key \"k\"): property \"nope\""},
 		"no such field":                      {ref: `{key: k, property: nope}`, answer: binary("a", mark), kind: secret.NotFound, part: "nope"},
 		"a property of plain text":           {ref: `{key: k, property: user}`, answer: text(mark), kind: secret.Invalid, part: "no JSON object"},
 		"a property of a number":             {ref: `{key: k, property: user}`, answer: text("12345"), kind: secret.Invalid, part: "no JSON object"},
@@ -172,6 +172,15 @@ data:
 	check(t, err, "", "")
 	diff(t, map[string]string{"a": "1", "b": "2", "c": "3"}, reveal(data.Values))
 	diff(t, map[string]string{"a": "spec.dataFrom[0].extract", "b": "spec.dataFrom[1].extract", "c": "spec.data[0]"}, data.From)
+}
+
+func TestCollectMissingPropertyIsAnErrorWhateverThePolicy(t *testing.T) {
+	for _, policy := range []string{"Delete", "Merge", "Retain"} {
+		t.Run(policy, func(t *testing.T) {
+			_, err := collect(t, "target: {deletionPolicy: "+policy+"}\ndata: [{secretKey: x, remoteRef: {key: k, property: typo}}]", text(`{"user":"`+mark+`"}`))
+			check(t, err, secret.NotFound, `property "typo"`)
+		})
+	}
 }
 
 func TestCollectMissing(t *testing.T) {

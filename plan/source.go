@@ -27,6 +27,15 @@ type Source struct {
 	Find *secret.Query
 }
 
+// where names the entry and its store in a message, and the key unless the store's
+// own words have it.
+func (s Source) where(withKey bool) string {
+	if s.Find != nil || !withKey {
+		return fmt.Sprintf("%s (%s)", s.Field, s.Store)
+	}
+	return fmt.Sprintf("%s (%s, key %q)", s.Field, s.Store, s.Ref.Key)
+}
+
 // TemplateSource is a ConfigMap or Secret, in the namespace of the object, that
 // templateFrom takes templates from.
 type TemplateSource struct {
