@@ -77,7 +77,7 @@ func leaks(text string) bool {
 func TestLeaksSeesLeaks(t *testing.T) {
 	b := []byte(canary)
 	for _, text := range []string{
-		fmt.Sprint(b), fmt.Sprintf("%x", b), fmt.Sprintf("%X", b), fmt.Sprintf("% x", b), fmt.Sprintf("%#v", b), fmt.Sprintf("%o", b),
+		fmt.Sprintf("%v", b), fmt.Sprintf("%x", b), fmt.Sprintf("%X", b), fmt.Sprintf("% x", b), fmt.Sprintf("%#v", b), fmt.Sprintf("%o", b),
 		fmt.Sprintf("%b", b), fmt.Sprintf("%q", b), fmt.Sprintf("%s", struct{ b []byte }{b}), fmt.Sprintf("%d", &struct{ b []byte }{b}),
 	} {
 		if !leaks(text) {
@@ -91,7 +91,7 @@ func TestLeaksSeesLeaks(t *testing.T) {
 
 func TestNoVerbPrintsAValue(t *testing.T) {
 	for name, shape := range shapes() {
-		for _, verb := range strings.Split("v s q x X d o b c U e f g t T p w", " ") {
+		for verb := range strings.SplitSeq("v s q x X d o b c U e f g t T p w", " ") {
 			for _, flags := range []string{"", "+", "#", " ", "-20", "020", ".3", "+#"} {
 				format := "%" + flags + verb
 				if text := fmt.Sprintf(format, shape); leaks(text) {
@@ -218,8 +218,12 @@ func TestValue(t *testing.T) {
 		a, b secret.Value
 		want bool
 	}{
-		{v, secret.FromString("abc"), true}, {v, secret.FromString("abd"), false}, {v, secret.FromString("ab"), false},
-		{zero, secret.FromString(""), true}, {zero, secret.New(nil), true}, {zero, v, false},
+		{v, secret.FromString("abc"), true},
+		{v, secret.FromString("abd"), false},
+		{v, secret.FromString("ab"), false},
+		{zero, secret.FromString(""), true},
+		{zero, secret.New(nil), true},
+		{zero, v, false},
 	} {
 		if c.a.Equal(c.b) != c.want || c.b.Equal(c.a) != c.want {
 			t.Errorf("%q and %q: want %v", c.a.Reveal(), c.b.Reveal(), c.want)

@@ -2,8 +2,9 @@ package store_test
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,6 +81,33 @@ func checkEnd(t *testing.T, end func(*testing.T, *store.Pool, store.Place), busy
 	}
 }
 
+// TestWhoWaitsForACallIsToldThatTheStoreIsGone at once, so as to come again at once.
+func TestWhoWaitsForACallIsToldThatTheStoreIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := letters()
+		b.hold = make(chan struct{})
+		p := newPool(t, &cluster{}, func(c *store.Config) { c.Concurrency = 1 })
+		place := namespaced(&spec{Back: b})
+		var wg sync.WaitGroup
+		var conflicts atomic.Int32
+		for _, key := range []string{"a", "b", "c"} {
+			wg.Go(func() {
+				err := p.Read(t.Context(), place, keys(key), time.Now())[0].Err
+				if secret.KindOf(err) == secret.Conflict && secret.RetryAfterOf(err) == 0 {
+					conflicts.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		p.Forget(place.UID)
+		close(b.hold)
+		wg.Wait()
+		if conflicts.Load() != 2 || b.gets != 1 {
+			t.Errorf("%d of 2 told, %d calls", conflicts.Load(), b.gets)
+		}
+	})
+}
+
 func TestWhatAStoreDidNotReadChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := letters()
@@ -131,7 +159,7 @@ func TestAStoreIsOpenedOnceForAll(t *testing.T) {
 		b := manyKeys(many)
 		b.hold = make(chan struct{})
 		p := newPool(t, &cluster{}, nil)
-		c := gather(t, p, namespaced(&spec{Back: b}), many)
+		c := gather(t, p, namespaced(&spec{Back: b}))
 		synctest.Wait()
 		if b.counts(&b.opens) != 1 {
 			t.Errorf("opened %d times", b.opens)
@@ -230,11 +258,8 @@ func TestClose(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		for range 2 {
-			if err := p.Close(); err != nil {
-				t.Error(err)
-			}
-			if !time.Now().Equal(began) {
-				t.Errorf("it took %v", time.Since(began))
+			if err := p.Close(); err != nil || !time.Now().Equal(began) {
+				t.Errorf("%v after %v", err, time.Since(began))
 			}
 			for name, b := range map[string]*backend{"busy": busy, "idle": idle, "waiting": waiting} {
 				if b.closes != 1 || b.twice+b.afterClose != 0 {
@@ -243,19 +268,25 @@ func TestClose(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		if got := p.Read(t.Context(), at("idle", idle), keys("a", "b"), time.Time{}); secret.KindOf(got[1].Err) != secret.Unavailable {
-			t.Errorf("after Close: %v", got[1].Err)
-		}
-		if _, err := p.Find(t.Context(), at("idle", idle), secret.Query{}, time.Time{}); secret.KindOf(err) != secret.Unavailable {
-			t.Errorf("after Close: %v", err)
-		}
-		if err := p.Check(t.Context(), at("idle", idle)); secret.KindOf(err) != secret.Unavailable {
-			t.Errorf("after Close: %v", err)
-		}
-		if places := p.Changed(store.Dependency{}); len(places) != 0 || len(p.Dependencies("idle")) != 0 {
-			t.Errorf("something is left: %v", places)
-		}
+		refusesAll(t, p, at("idle", idle))
 	})
+}
+
+// refusesAll checks that nothing can be had of a pool.
+func refusesAll(t *testing.T, p *store.Pool, place store.Place) {
+	t.Helper()
+	if got := p.Read(t.Context(), place, keys("a", "b"), time.Time{}); secret.KindOf(got[1].Err) != secret.Unavailable {
+		t.Errorf("read: %v", got[1].Err)
+	}
+	if _, err := p.Find(t.Context(), place, secret.Query{}, time.Time{}); secret.KindOf(err) != secret.Unavailable {
+		t.Errorf("find: %v", err)
+	}
+	if err := p.Check(t.Context(), place); secret.KindOf(err) != secret.Unavailable {
+		t.Errorf("check: %v", err)
+	}
+	if places := p.Changed(store.Dependency{}); len(places) != 0 || len(p.Dependencies(place.UID)) != 0 {
+		t.Errorf("something is left: %v", places)
+	}
 }
 
 // TestStress uses a pool from all sides, in real time, for the race detector.
@@ -270,18 +301,9 @@ func TestStress(t *testing.T) {
 			place := namespaced(&spec{Back: b, Auth: &selector{Name: "cred"}, Key: "k", Batch: i%2 == 0})
 			place.UID = string(rune('a' + i%3))
 			for n := range 200 {
-				switch {
-				case n%50 == 49:
-					p.Forget(place.UID)
-				case n%20 == 19:
-					p.Changed(store.Dependency{Kind: "Secret", Namespace: "own", Name: "cred", Version: "2"})
-				case n%10 == 9:
-					_ = p.Check(t.Context(), place)
-				case n%5 == 4:
-					_, _ = p.Find(t.Context(), place, secret.Query{}, time.Now())
-				}
+				disturb(t.Context(), p, place, n)
 				for _, a := range p.Read(t.Context(), place, keys("key1", "key2", "key1", "none"), time.Now()) {
-					if kind := secret.KindOf(a.Err); kind != "" && kind != secret.NotFound && kind != secret.Conflict {
+					if kind := secret.KindOf(a.Err); !slices.Contains([]secret.Kind{"", secret.NotFound, secret.Conflict}, kind) {
 						t.Errorf("got %v", a.Err)
 					}
 				}
@@ -297,99 +319,16 @@ func TestStress(t *testing.T) {
 	}
 }
 
-func TestTokens(t *testing.T) {
-	account := func(ns, name string, asks ...string) (store.Place, *backend) {
-		b := &backend{}
-		place := namespaced(&spec{Back: b, Auth: &selector{Kind: "ServiceAccount", Name: name}, Asks: asks})
-		place.Namespace, place.UID = ns, ns+name+string(rune('0'+len(asks)))
-		return place, b
+// disturb does, now and then, what ends sessions and what uses them.
+func disturb(ctx context.Context, p *store.Pool, place store.Place, n int) {
+	switch {
+	case n%50 == 49:
+		p.Forget(place.UID)
+	case n%20 == 19:
+		p.Changed(store.Dependency{Kind: "Secret", Namespace: "own", Name: "cred", Version: "2"})
+	case n%10 == 9:
+		_ = p.Check(ctx, place)
+	case n%5 == 4:
+		_, _ = p.Find(ctx, place, secret.Query{}, time.Now())
 	}
-	read := func(t *testing.T, p *store.Pool, place store.Place) string {
-		return text(p.Read(t.Context(), place, keys("credential"), time.Now())[0])
-	}
-	t.Run("renewed at four fifths", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			around := &cluster{life: 10 * time.Minute}
-			p := newPool(t, around, nil)
-			for _, step := range []struct {
-				wait time.Duration
-				want int
-			}{{0, 1}, {8*time.Minute - 1, 1}, {1, 2}, {7 * time.Minute, 2}, {20 * time.Minute, 3}} {
-				<-time.After(step.wait)
-				place, _ := account("own", "sa", "aud")
-				p.Forget(place.UID) // another opening of the store
-				if got, want := read(t, p, place), "ServiceAccount/own/sa #"+string(rune('0'+step.want)); got != want {
-					t.Errorf("after %v: %q, want %q", step.wait, got, want)
-				}
-			}
-		})
-	})
-	t.Run("separate by account and audience", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			around := &cluster{life: time.Hour}
-			p := newPool(t, around, nil)
-			seen := map[string]bool{}
-			for _, asks := range [][]string{{"a"}, {"b"}, {"a", "b"}, {"a\x00b"}, {`a" "b`}} {
-				place, _ := account("own", "sa", asks...)
-				place.UID += asks[0]
-				seen[read(t, p, place)] = true
-			}
-			other, _ := account("own", "sb", "a")
-			seen[read(t, p, other)] = true
-			away, _ := account("other", "sa", "a")
-			seen[read(t, p, away)] = true
-			if len(seen) != 7 || around.tokens() != 7 {
-				t.Errorf("%d tokens, %d issued, want 7", len(seen), around.tokens())
-			}
-		})
-	})
-	t.Run("a failure is not kept", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			around := &cluster{life: time.Hour, fail: secret.Denied}
-			p := newPool(t, around, nil)
-			place, _ := account("own", "sa", "a")
-			if got := read(t, p, place); got != "Denied" {
-				t.Errorf("got %q", got)
-			}
-			around.mu.Lock()
-			around.fail = nil
-			around.mu.Unlock()
-			p.Forget(place.UID)
-			if got := read(t, p, place); got != "ServiceAccount/own/sa #2" {
-				t.Errorf("got %q", got)
-			}
-		})
-	})
-	t.Run("issued once for many, also when the first goes away", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			around := &cluster{life: time.Hour, hold: make(chan struct{})}
-			p := newPool(t, around, nil)
-			ctx, cancel := context.WithCancel(t.Context())
-			first, _ := account("own", "sa", "a")
-			gone := make(chan error)
-			go func() { gone <- p.Check(ctx, first) }()
-			synctest.Wait()
-			var wg sync.WaitGroup
-			for i := range 20 {
-				place, _ := account("own", "sa", "a")
-				place.UID += string(rune('a' + i))
-				wg.Go(func() {
-					if got := read(t, p, place); got != "ServiceAccount/own/sa #1" {
-						t.Errorf("got %q", got)
-					}
-				})
-			}
-			synctest.Wait()
-			cancel()
-			if err := <-gone; secret.KindOf(err) != secret.Unavailable || !errors.Is(err, context.Canceled) {
-				t.Errorf("who went away got %v", err)
-			}
-			<-time.After(10 * time.Second)
-			close(around.hold)
-			wg.Wait()
-			if around.tokens() != 1 {
-				t.Errorf("%d issued, want 1", around.tokens())
-			}
-		})
-	})
 }

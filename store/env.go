@@ -103,7 +103,7 @@ func (e *env) Credential(ctx context.Context, ref provider.CredentialRef) (secre
 		return secret.Value{}, &secret.Error{Kind: secret.Denied, Op: "open", Provider: e.place.Provider, Err: fmt.Errorf(
 			"%s: %s %s/%s lacks the label %s: without it the %s is not sent to an address that a manifest names", ref.Field, kind, ns, ref.Name, ref.Label, kind)}
 	}
-	return pick(obj, ref, ns)
+	return e.pick(obj, ref, ns)
 }
 
 // labelled reports whether an object carries a "name=value" label; none is wanted
@@ -117,14 +117,20 @@ func labelled(obj Loaded, label string) bool {
 	return ok && got == want
 }
 
-func pick(obj Loaded, ref provider.CredentialRef, ns string) (secret.Value, error) {
+// pick returns one value of an object. What else is in it is said only to those who
+// can look: not to the users of a cluster store.
+func (e *env) pick(obj Loaded, ref provider.CredentialRef, ns string) (secret.Value, error) {
 	if ref.Key == "" {
 		return secret.Secret{Fields: obj.Data}.Whole(), nil
 	}
 	v, ok := obj.Data[ref.Key]
 	if !ok {
-		return secret.Value{}, &secret.Error{Kind: secret.Unauthenticated, Op: "open", Err: fmt.Errorf(
-			"%s: %s/%s has no key %q; it has %v", ref.Field, ns, ref.Name, ref.Key, secret.Keys(obj.Data))}
+		has := ""
+		if e.place.Kind != KindClusterSecretStore {
+			has = fmt.Sprintf("; it has %v", secret.Keys(obj.Data))
+		}
+		return secret.Value{}, &secret.Error{Kind: secret.Unauthenticated, Op: "open", Provider: e.place.Provider, Err: fmt.Errorf(
+			"%s: %s/%s has no key %q%s", ref.Field, ns, ref.Name, ref.Key, has)}
 	}
 	return v, nil
 }

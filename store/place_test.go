@@ -188,7 +188,6 @@ type site struct {
 // sites finds every selector of the API in a type.
 func sites(t *testing.T, typ reflect.Type, at site) []site {
 	t.Helper()
-	selectors := []reflect.Type{reflect.TypeFor[esmeta.SecretKeySelector](), reflect.TypeFor[esmeta.ServiceAccountSelector](), reflect.TypeFor[esv1.CAProvider]()}
 	switch typ.Kind() {
 	case reflect.Pointer:
 		return sites(t, typ.Elem(), site{at.path, func(root reflect.Value) reflect.Value {
@@ -207,24 +206,30 @@ func sites(t *testing.T, typ reflect.Type, at site) []site {
 			t.Errorf("%s: a selector inside a %s is not found", at.path, typ.Kind())
 		}
 	case reflect.Struct:
-		if slices.Contains(selectors, typ) {
-			return []site{at}
-		}
-		_, name := typ.FieldByName("Name")
-		if ns, ok := typ.FieldByName("Namespace"); ok && name {
-			t.Errorf("%s: %s has a name and a namespace (%s): is it a selector?", at.path, typ, ns.Type)
-		}
-		var out []site
-		for f := range typ.Fields() {
-			if f.IsExported() {
-				out = append(out, sites(t, f.Type, site{at.path + "." + f.Name, func(root reflect.Value) reflect.Value {
-					return at.reach(root).FieldByIndex(f.Index)
-				}})...)
-			}
-		}
-		return out
+		return fieldSites(t, typ, at)
 	}
 	return nil
+}
+
+func fieldSites(t *testing.T, typ reflect.Type, at site) []site {
+	t.Helper()
+	switch typ {
+	case reflect.TypeFor[esmeta.SecretKeySelector](), reflect.TypeFor[esmeta.ServiceAccountSelector](), reflect.TypeFor[esv1.CAProvider]():
+		return []site{at}
+	}
+	_, name := typ.FieldByName("Name")
+	if ns, ok := typ.FieldByName("Namespace"); ok && name {
+		t.Errorf("%s: %s has a name and a namespace (%s): is it a selector?", at.path, typ, ns.Type)
+	}
+	var out []site
+	for f := range typ.Fields() {
+		if f.IsExported() {
+			out = append(out, sites(t, f.Type, site{at.path + "." + f.Name, func(root reflect.Value) reflect.Value {
+				return at.reach(root).FieldByIndex(f.Index)
+			}})...)
+		}
+	}
+	return out
 }
 
 // opensOf reads from a cluster store with that spec for two tenants and for none,

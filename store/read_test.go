@@ -394,8 +394,13 @@ func TestQueriesThatDifferAreNotShared(t *testing.T) {
 		p := newPool(t, &cluster{}, nil)
 		since := time.Now()
 		queries := []secret.Query{
-			{}, {Path: "a"}, {Name: regexp.MustCompile("a")}, {Tags: map[string]string{"a": ""}},
-			{Tags: map[string]string{"a": "b"}}, {Tags: map[string]string{"a": "b", "c": "d"}}, {Tags: map[string]string{`a"="b" "c`: "d"}},
+			{},
+			{Path: "a"},
+			{Name: regexp.MustCompile("a")},
+			{Tags: map[string]string{"a": ""}},
+			{Tags: map[string]string{"a": "b"}},
+			{Tags: map[string]string{"a": "b", "c": "d"}},
+			{Tags: map[string]string{`a"="b" "c`: "d"}},
 		}
 		for _, q := range append(slices.Clone(queries), queries...) {
 			if _, err := p.Find(t.Context(), namespaced(&spec{Back: b}), q, since); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
 	"github.com/keyferry/keyferry/internal/cluster"
@@ -41,7 +41,7 @@ func TestErrorKinds(t *testing.T) {
 		"internal":          {apierrors.NewInternalError(errors.New(canary)), secret.Unavailable, 0},
 		"unavailable":       {apierrors.NewServiceUnavailable(canary), secret.Unavailable, 0},
 		"wrapped":           {fmt.Errorf("%s: %w", canary, apierrors.NewUnauthorized("")), secret.Unauthenticated, 0},
-		"no answer":         {&http.ProtocolError{ErrorString: canary}, secret.Unavailable, 0},
+		"no answer":         {errors.New(canary), secret.Unavailable, 0},
 		"given up":          {context.Canceled, secret.Unavailable, 0},
 	}
 	for name, c := range cases {
@@ -50,10 +50,19 @@ func TestErrorKinds(t *testing.T) {
 			if secret.KindOf(err) != c.want || secret.RetryAfterOf(err) != c.wait {
 				t.Errorf("%v after %v, want %s after %v", err, secret.RetryAfterOf(err), c.want, c.wait)
 			}
-			if strings.Contains(err.Error(), canary) {
+			if strings.Contains(fmt.Sprintf("%v %+v", err, []any{err}), canary) {
 				t.Errorf("%v quotes the API server", err)
 			}
+			if again := cluster.Error("read", err); secret.KindOf(again) != c.want || again.Error() != err.Error() {
+				t.Errorf("the second time %v", again)
+			}
 		})
+	}
+	if err := client.IgnoreNotFound(cluster.Error("read", apierrors.NewNotFound(secrets, "s"))); err != nil {
+		t.Errorf("a client does not know NotFound: %v", err)
+	}
+	if err := cluster.Error("read", context.Canceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v is not known as Canceled", err)
 	}
 	if err := cluster.Error("read", nil); err != nil {
 		t.Errorf("no error became %v", err)

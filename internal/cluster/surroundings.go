@@ -96,24 +96,32 @@ func (s *Surroundings) HTTP(t provider.TLS, trusted bool) (*http.Client, error) 
 }
 
 // Error gives an error of the API server its kind. Its text is the reason alone:
-// messages of the API server can quote what was sent.
+// messages of the API server can quote what was sent. What k8s.io/apimachinery says
+// of the error, IsNotFound and the like, it says of the result too.
 func Error(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	out := &secret.Error{Kind: kindOf(err), Op: op}
+	text := "the API server did not answer"
+	if reason := apierrors.ReasonForError(err); reason != metav1.StatusReasonUnknown {
+		text = fmt.Sprintf("the API server answered %s", reason)
+	}
+	out := &secret.Error{Kind: kindOf(err), Op: op, Err: reduced{text, err}}
 	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
 		out.RetryAfter = time.Duration(seconds) * time.Second
 	}
-	reason := apierrors.ReasonForError(err)
-	switch {
-	case reason != metav1.StatusReasonUnknown:
-		out.Err = fmt.Errorf("the API server answered %s", reason)
-	default:
-		out.Err = fmt.Errorf("the API server did not answer")
-	}
 	return out
 }
+
+// reduced is an error that can be told by what it is, under a text that may be shown.
+type reduced struct {
+	text  string
+	whole error
+}
+
+func (r reduced) Error() string { return r.text }
+
+func (r reduced) Unwrap() error { return r.whole }
 
 func kindOf(err error) secret.Kind {
 	switch {

@@ -68,12 +68,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases := map[string]struct {
-		kind, namespace, name string
-		with                  client.Client
-		want                  map[string]string
-		fails                 secret.Kind
-	}{
+	cases := map[string]loading{
 		"a Secret":            {kind: "Secret", name: "s", want: map[string]string{"k": "\x00\xff"}},
 		"an empty Secret":     {kind: "Secret", name: "empty", want: map[string]string{}},
 		"a ConfigMap":         {kind: "ConfigMap", name: "c", want: map[string]string{"t": "text", "b": "\x00\xff"}},
@@ -85,32 +80,41 @@ func TestLoad(t *testing.T) {
 		"ConfigMap forbidden": {kind: "ConfigMap", name: "c", with: unprivileged, fails: secret.Denied},
 	}
 	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			around := f.around
-			if c.with != nil {
-				around = cluster.New(c.with, nil, nil)
-			}
-			if c.namespace == "" {
-				c.namespace = f.namespace
-			}
-			got, err := around.Load(t.Context(), c.kind, c.namespace, c.name)
-			if secret.KindOf(err) != c.fails {
-				t.Fatalf("error %v, want %q", err, c.fails)
-			}
-			if c.fails != "" {
-				return
-			}
-			data := map[string]string{}
-			for k, v := range got.Data {
-				data[k] = string(v.Reveal())
-			}
-			if diff := cmp.Diff(c.want, data); diff != "" {
-				t.Error(diff)
-			}
-			if got.Data == nil || got.Version == "" || got.Labels["for"] != "test" {
-				t.Errorf("data %v, version %q, labels %v", got.Data, got.Version, got.Labels)
-			}
-		})
+		t.Run(name, func(t *testing.T) { c.check(t, f) })
+	}
+}
+
+type loading struct {
+	kind, namespace, name string
+	with                  client.Client
+	want                  map[string]string
+	fails                 secret.Kind
+}
+
+func (l loading) check(t *testing.T, f fixture) {
+	around := f.around
+	if l.with != nil {
+		around = cluster.New(l.with, nil, nil)
+	}
+	if l.namespace == "" {
+		l.namespace = f.namespace
+	}
+	got, err := around.Load(t.Context(), l.kind, l.namespace, l.name)
+	if secret.KindOf(err) != l.fails {
+		t.Fatalf("error %v, want %q", err, l.fails)
+	}
+	if l.fails != "" {
+		return
+	}
+	data := map[string]string{}
+	for k, v := range got.Data {
+		data[k] = string(v.Reveal())
+	}
+	if diff := cmp.Diff(l.want, data); diff != "" {
+		t.Error(diff)
+	}
+	if got.Data == nil || got.Version == "" || got.Labels["for"] != "test" {
+		t.Errorf("data %v, version %q, labels %v", got.Data, got.Version, got.Labels)
 	}
 }
 
@@ -191,37 +195,45 @@ func (o opened) Get(context.Context, secret.Ref) (secret.Secret, error) {
 	return secret.Secret{Value: o.credential}, nil
 }
 
-// TestChanges follows a credential through its life: absent, made, changed, gone.
-func TestChanges(t *testing.T) {
-	f := newFixture(t)
+// watch returns a pool, and what tells of the changes that concern it.
+func (f fixture) watch(clock provider.Clock) (*store.Pool, *cluster.Changes) {
+	f.Helper()
 	registry, err := provider.NewRegistry(reader())
 	if err != nil {
-		t.Fatal(err)
+		f.Fatal(err)
 	}
-	clock := providertest.NewClock(time.Unix(0, 0))
 	pool := store.New(store.Config{Registry: registry, Surroundings: f.around, Clock: clock})
-	defer pool.Close()
+	f.Cleanup(func() { _ = pool.Close() })
 	watched, err := cache.New(f.plane.Config(), cache.Options{
 		DefaultNamespaces: map[string]cache.Config{f.namespace: {}},
 		ByObject:          map[client.Object]cache.ByObject{cluster.Metadata(cluster.SecretKind()): {Transform: cluster.Strip}},
 	})
 	if err != nil {
-		t.Fatal(err)
+		f.Fatal(err)
 	}
-	changes, err := cluster.NewChanges(t.Context(), watched, pool)
+	changes, err := cluster.NewChanges(f.Context(), watched, pool)
 	if err != nil {
-		t.Fatal(err)
+		f.Fatal(err)
 	}
+	go func() { _ = watched.Start(f.Context()) }()
+	if !watched.WaitForCacheSync(f.Context()) {
+		f.Fatal("the cache does not start")
+	}
+	return pool, changes
+}
+
+// TestChanges follows a credential through its life: absent, made, changed, gone.
+func TestChanges(t *testing.T) {
+	f := newFixture(t)
+	clock := providertest.NewClock(time.Unix(0, 0))
+	pool, changes := f.watch(clock)
 	told := make(chan store.Place, 100)
 	changes.Subscribe(func(store.Place) {})
 	changes.Subscribe(func(p store.Place) { told <- p })
-	go func() { _ = watched.Start(t.Context()) }()
-	if !watched.WaitForCacheSync(t.Context()) {
-		t.Fatal("the cache does not start")
+	place := store.Place{
+		Kind: store.KindSecretStore, Namespace: f.namespace, Name: "s", UID: "u", Generation: 1, Provider: "vault",
+		Spec: &v1.VaultProvider{Auth: &v1.VaultAuth{TokenSecretRef: &esmeta.SecretKeySelector{Name: "cred", Key: "k"}}},
 	}
-
-	place := store.Place{Kind: store.KindSecretStore, Namespace: f.namespace, Name: "s", UID: "u", Generation: 1, Provider: "vault",
-		Spec: &v1.VaultProvider{Auth: &v1.VaultAuth{TokenSecretRef: &esmeta.SecretKeySelector{Name: "cred", Key: "k"}}}}
 	read := func() string {
 		clock.Advance(time.Second)
 		a := pool.Read(t.Context(), place, []secret.Ref{{Key: "any"}}, clock.Now())[0]

@@ -57,7 +57,7 @@ func TestBackoff(t *testing.T) {
 				t.Errorf("before the first failure: %v", first)
 			}
 			if reconcile.Stuck(c.err) != (c.want == nil) {
-				t.Errorf("stuck: %v", !(c.want == nil))
+				t.Errorf("stuck: %v", c.want != nil)
 			}
 		})
 	}
@@ -88,7 +88,7 @@ func TestMessage(t *testing.T) {
 		"a kind inside another":       {&secret.Error{Kind: secret.Unauthenticated, Err: &secret.Error{Kind: secret.Invalid, Err: errors.New("x")}}, "Unauthenticated: Invalid: x (correct the credential of the store; a changed Secret is tried at once)"},
 		"one line":                    {&secret.Error{Kind: secret.Invalid, Err: errors.New("line 1:\n\tbad\r\n  line 2")}, "Invalid: line 1: bad line 2"},
 		"several errors":              {errors.Join(&secret.Error{Kind: secret.RateLimited, Op: "a"}, errors.New("b")), "RateLimited: a b (the store asks for fewer calls; it is tried again)"},
-		"what is no text is left out": {errors.New("key \xff\xfe!"), "Internal: key !"},
+		"what is no text is left out": {errors.New("key \xff\xfe here"), "Internal: key here"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -49,9 +49,9 @@ func (e *Events) Warning(obj runtime.Object, reason, message string) {
 func (e *Events) take() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := max(e.clock.Now().Sub(e.filled), 0) / normalEvery
-	e.tokens = int(min(normalBurst, time.Duration(e.tokens)+n))
-	e.filled = e.filled.Add(n * normalEvery)
+	since := max(e.clock.Now().Sub(e.filled), 0)
+	e.tokens = min(normalBurst, e.tokens+int(since/normalEvery))
+	e.filled = e.filled.Add(since.Truncate(normalEvery))
 	if e.tokens == 0 {
 		return false
 	}

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -25,7 +24,7 @@ func Fetch(ctx context.Context, pool *store.Pool, sources []plan.Source, places 
 		}
 		wg.Go(func() {
 			found, err := pool.Find(ctx, places[s.Store], *s.Find, since)
-			answers[i] = plan.Answer{Found: found, Err: at(places[s.Store], err)}
+			answers[i] = plan.Answer{Found: found, Err: err}
 		})
 	}
 	for ref, indexes := range refs {
@@ -35,18 +34,10 @@ func Fetch(ctx context.Context, pool *store.Pool, sources []plan.Source, places 
 		}
 		wg.Go(func() {
 			for n, a := range pool.Read(ctx, places[ref], wanted, since) {
-				answers[indexes[n]] = plan.Answer{Secret: a.Secret, PropertyResolved: a.PropertyResolved, Err: at(places[ref], a.Err)}
+				answers[indexes[n]] = plan.Answer{Secret: a.Secret, PropertyResolved: a.PropertyResolved, Err: a.Err}
 			}
 		})
 	}
 	wg.Wait()
 	return answers
-}
-
-// at says which store an error came from.
-func at(place store.Place, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", place, err)
 }

@@ -146,8 +146,14 @@ func (s *store) url(ctx context.Context, ref secret.Ref) (string, error) {
 		return "", err
 	}
 	address = strings.TrimSpace(address)
-	if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return "", invalid("url", "does not render to an http or https URL")
+	}
+	for part := range strings.FieldsFuncSeq(u.Path, func(r rune) bool { return r == '/' || r == '\\' }) {
+		if part == "." || part == ".." { // servers resolve it, and so a key could lead out of its namespace
+			return "", invalid("url", `renders to a path with "." or ".." in it: correct remoteRef, or the template`)
+		}
 	}
 	return address, nil
 }

@@ -157,8 +157,8 @@ func TestRequest(t *testing.T) {
 		},
 		"the reference is escaped in the URL": {
 			spec: esv1.WebhookProvider{URL: "/{{ .remoteRef.key }}?p={{ .remoteRef.property }}&v={{ .remoteRef.version }}"},
-			ref:  secret.Ref{Key: "../a b/c?d", Property: "x&y=z+1", Version: "#2"},
-			want: seen{Method: "GET", URI: "/..%2Fa%20b%2Fc%3Fd?p=x%26y%3Dz%2B1&v=%232"},
+			ref:  secret.Ref{Key: "..a b/c?d", Property: "x&y=z+1", Version: "#2"},
+			want: seen{Method: "GET", URI: "/..a%20b%2Fc%3Fd?p=x%26y%3Dz%2B1&v=%232"},
 		},
 		"and as it is elsewhere": {
 			spec: esv1.WebhookProvider{
@@ -253,6 +253,8 @@ func TestRequestsThatAreNotSent(t *testing.T) {
 		"a namespace that is not known": {spec: esv1.WebhookProvider{URL: base + "/{{ .remoteRef.namespace }}"}, want: secret.Invalid, in: ".remoteRef.namespace"},
 		"a function that fails on it":   {spec: withSecret(esv1.WebhookProvider{URL: base, Body: "{{ .auth.token | mustToDate \"2006\" }}{{ fail .auth.token }}"}, "creds", "token"), want: secret.Invalid, in: "webhook.body"},
 		"a header with a line break":    {spec: withSecret(esv1.WebhookProvider{URL: base, Headers: map[string]string{"A": "{{ .auth.line }}"}}, "creds", "line"), want: secret.Invalid, in: "trim"},
+		"a key that climbs":             {spec: esv1.WebhookProvider{URL: base + "/mine/{{ .remoteRef.key }}/{{ .remoteRef.property }}"}, ref: secret.Ref{Key: "..", Property: "theirs"}, want: secret.Invalid, in: "remoteRef"},
+		"a key that climbs, escaped":    {spec: esv1.WebhookProvider{URL: base + "/mine/{{ .remoteRef.key }}"}, ref: secret.Ref{Key: `..\theirs/../x`}, want: secret.Invalid, in: "remoteRef"},
 		"metadata":                      {spec: esv1.WebhookProvider{URL: base}, ref: secret.Ref{Key: "k", Metadata: true}, want: secret.Unsupported, in: "metadata"},
 		"a version that goes nowhere":   {spec: esv1.WebhookProvider{URL: base}, ref: secret.Ref{Key: "k", Version: "1"}, want: secret.Unsupported, in: "version"},
 	} {

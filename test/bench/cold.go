@@ -27,12 +27,8 @@ type process struct {
 	rate    float64
 }
 
-// cold starts the controller and waits until all objects are Ready.
-func (b *bench) cold(ctx context.Context, binary string) (*process, error) {
-	seen, err := b.watchReady(ctx, coldNamespace)
-	if err != nil {
-		return nil, err
-	}
+// start starts the controller on the objects of the cold side.
+func (b *bench) start(ctx context.Context, binary string) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -41,18 +37,55 @@ func (b *bench) cold(ctx context.Context, binary string) (*process, error) {
 	cmd := exec.CommandContext(ctx, binary, "controller", "--namespace="+coldNamespace, "--egress-allow=127.0.0.0/8",
 		"--kubeconfig="+b.plane.Kubeconfig(), "--metrics-addr="+address, "--live-addr=0", "--loglevel=error")
 	cmd.Stderr = os.Stderr
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
+	return &process{cmd: cmd, metrics: "http://" + address + "/metrics"}, cmd.Start()
+}
+
+// cold starts the controller and waits until all objects are Ready.
+func (b *bench) cold(ctx context.Context, binary string) (*process, error) {
+	seen, err := b.watchReady(ctx, coldNamespace)
+	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, metrics: "http://" + address + "/metrics", seen: seen}
+	began := time.Now()
+	p, err := b.start(ctx, binary)
+	if err != nil {
+		return nil, err
+	}
 	first, last, err := seen.all(ctx, b.n)
 	if err != nil {
 		p.stop()
 		return nil, err
 	}
-	p.first, p.rate = first.Sub(start), perSecond(b.n, first, last)
+	p.seen, p.first, p.rate = seen, first.Sub(began), perSecond(b.n, first, last)
 	return p, nil
+}
+
+// restart starts the controller again when nothing is due.
+func (b *bench) restart(ctx context.Context, binary string, d time.Duration) error {
+	p, err := b.start(ctx, binary)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	if err := wait(ctx, d); err != nil {
+		return err
+	}
+	counts, err := p.counts(ctx)
+	if err != nil {
+		return err
+	}
+	counts.print(fmt.Sprintf("restart, %s", d), counters{}, b.n)
+	p.usage("restart")
+	return nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (p *process) stop() {
@@ -74,10 +107,8 @@ func (b *bench) idle(ctx context.Context, p *process, before counters, d time.Du
 	if err != nil {
 		return err
 	}
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := wait(ctx, d); err != nil {
+		return err
 	}
 	after, err := p.counts(ctx)
 	if err != nil {

@@ -96,5 +96,9 @@ func measure(ctx context.Context, binary string, n int, idle time.Duration) erro
 	if err := b.idle(ctx, p, counts, idle); err != nil {
 		return err
 	}
-	return b.force(ctx, p)
+	if err := b.force(ctx, p); err != nil {
+		return err
+	}
+	p.stop()
+	return b.restart(ctx, binary, 10*time.Second)
 }

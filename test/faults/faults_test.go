@@ -85,12 +85,7 @@ func TestAnOutageOfTheStoreChangesNoSecret(t *testing.T) {
 		}
 		return w.notReady(n, unavailable)
 	})
-	after := w.targets()
-	for name, old := range before {
-		if now, ok := after[name]; !ok || now.ResourceVersion != old.ResourceVersion {
-			t.Errorf("Secret %s was touched while the store was away", name)
-		}
-	}
+	w.untouched(before)
 	back := time.Now()
 	if err := bao.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -106,6 +101,17 @@ func TestAnOutageOfTheStoreChangesNoSecret(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// untouched fails for every Secret that is not as it was.
+func (w *world) untouched(before map[string]corev1.Secret) {
+	w.t.Helper()
+	after := w.targets()
+	for name, old := range before {
+		if now, ok := after[name]; !ok || now.ResourceVersion != old.ResourceVersion {
+			w.t.Errorf("Secret %s was touched", name)
+		}
+	}
 }
 
 func TestAWrongTokenIsToldAndCorrectedAtOnce(t *testing.T) {

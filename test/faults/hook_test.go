@@ -19,6 +19,8 @@ import (
 type hook struct {
 	*httptest.Server
 	secret string
+	// redirect is where answers of status 3xx lead to.
+	redirect string
 
 	mu       sync.Mutex
 	requests []string // as they came over the wire
@@ -59,7 +61,7 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var status int
 	switch _, err := fmt.Sscanf(what, "%d", &status); {
 	case err == nil && status >= 300 && status < 400:
-		w.Header().Set("Location", "/json?"+h.secret)
+		w.Header().Set("Location", h.redirect+"/json?"+h.secret)
 		w.WriteHeader(status)
 	case err == nil:
 		w.Header().Set("Retry-After", h.secret)

@@ -2,15 +2,18 @@ package externalsecret
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
 	"github.com/keyferry/keyferry/internal/cluster"
 	"github.com/keyferry/keyferry/plan"
+	"github.com/keyferry/keyferry/secret"
 )
 
 const (
@@ -34,7 +37,7 @@ type reason struct {
 
 // due decides whether there is something to do for an object.
 func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, now time.Time) (reason, error) {
-	if at := e.takeNudge(); !at.IsZero() && !(settled(es) && !e.isFailing()) {
+	if at := nudged(es, e); !at.IsZero() {
 		return reason{now: true, since: at}, nil
 	}
 	if e.touchedSinceFailure() {
@@ -61,10 +64,14 @@ func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, n
 	return c.repair(e, now), nil
 }
 
-// settled reports whether an object was synced and shall stay as it was then, whatever
-// happens to what it depends on.
-func settled(es *v1.ExternalSecret) bool {
-	return es.Spec.RefreshPolicy == v1.RefreshPolicyCreatedOnce && es.Status.SyncedResourceVersion != ""
+// nudged returns when something changed that the object depends on, zero if nothing
+// did. What was synced under CreatedOnce stays as it was then.
+func nudged(es *v1.ExternalSecret, e *entry) time.Time {
+	at := e.takeNudge()
+	if es.Spec.RefreshPolicy == v1.RefreshPolicyCreatedOnce && es.Status.SyncedResourceVersion != "" && !e.isFailing() {
+		return time.Time{}
+	}
+	return at
 }
 
 // since is how old a value may be for an object that is new or has changed. What
@@ -191,6 +198,8 @@ func (c *Controller) cached(ctx context.Context, es *v1.ExternalSecret) (*metav1
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
+	case apimeta.IsNoMatchError(err):
+		return nil, &secret.Error{Kind: secret.Unavailable, Err: fmt.Errorf("spec.target.manifest: the cluster has no kind %s in %s: define it, or correct the manifest", gvk.Kind, gvk.GroupVersion())}
 	case err != nil:
 		return nil, cluster.Error("read", err)
 	}

@@ -17,7 +17,7 @@ import (
 
 // legacy is an ExternalSecret as ESO leaves it: its finalizer, its status, and the
 // Secret that it made.
-func (k *kit) legacy(name, more string, data held) (*esv1.ExternalSecret, *corev1.Secret) {
+func (k *kit) legacy(name, more string, data held) *corev1.Secret {
 	k.Helper()
 	k.create(group, esv1.ExtSecretKind, name, `metadata: {finalizers: [externalsecrets.external-secrets.io/externalsecret-cleanup], labels: {team: a}}
 spec: `+oneKey(more))
@@ -48,7 +48,7 @@ spec: `+oneKey(more))
 	if err := k.api.Update(k.Context(), s, owner); err != nil {
 		k.Fatal(err)
 	}
-	return es, s
+	return s
 }
 
 func TestAdoption(t *testing.T) {
@@ -64,7 +64,7 @@ func TestAdoption(t *testing.T) {
 			k := newKit(t)
 			k.backend.set("db", "1")
 			k.store("main", steered)
-			_, before := k.legacy(app, "", held{"p": "1"})
+			before := k.legacy(app, "", held{"p": "1"})
 			k.run()
 			es := k.awaitSynced(app)
 			after := k.awaitData(app, held{"p": "1"})
@@ -104,7 +104,7 @@ func TestAdoptionUnderMergeTakesBackTheKeysThatESOWrote(t *testing.T) {
 	k := newKit(t)
 	k.backend.set("db", "1")
 	k.store("main", steered)
-	_, s := k.legacy("app", `, target: {creationPolicy: Merge}`, held{"p": "1", "gone": "g"})
+	s := k.legacy("app", `, target: {creationPolicy: Merge}`, held{"p": "1", "gone": "g"})
 	s.OwnerReferences, s.StringData = nil, map[string]string{"theirs": "t"}
 	delete(s.Labels, esv1.LabelOwner)
 	if err := k.api.Update(t.Context(), s, client.FieldOwner("somebody")); err != nil {
@@ -147,10 +147,10 @@ func TestRestartWritesNothing(t *testing.T) {
 	k.awaitSynced("witness")
 	k.knock("app")
 	k.force("witness")
-	if got := k.passes("app"); got != 0 {
+	if got := k.passes(); got != 0 {
 		t.Errorf("synced %d times although it was not due", got)
 	}
-	if got := k.backend.readsOf("db"); got > 3 {
+	if got := k.backend.dbReads(); got > 3 {
 		t.Errorf("%d reads", got)
 	}
 	// What happened meanwhile is seen.

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -21,12 +20,12 @@ import (
 func allowGeneric(o *controller.Options) { o.AllowGeneric = true }
 
 // widgets defines a kind of objects that nobody here knows.
-func (k *kit) widgets() {
+func (k *kit) widgets(domain string) {
 	k.Helper()
 	crd := &apiextensionsv1.CustomResourceDefinition{
-		ObjectMeta: metav1.ObjectMeta{Name: "widgets.example.com"},
+		ObjectMeta: metav1.ObjectMeta{Name: "widgets." + domain},
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
-			Group: "example.com", Scope: apiextensionsv1.NamespaceScoped,
+			Group: domain, Scope: apiextensionsv1.NamespaceScoped,
 			Names: apiextensionsv1.CustomResourceDefinitionNames{Plural: "widgets", Kind: "Widget"},
 			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{
 				Name: "v1", Served: true, Storage: true,
@@ -47,13 +46,13 @@ func widget() *unstructured.Unstructured {
 	return u
 }
 
-// awaitSpec waits until the widget has the spec; nil waits until it is gone.
-func (k *kit) awaitSpec(name string, want map[string]any) *unstructured.Unstructured {
+// awaitSpec waits until the Widget app has the spec; nil waits until it is gone.
+func (k *kit) awaitSpec(want map[string]any) *unstructured.Unstructured {
 	k.Helper()
 	var u *unstructured.Unstructured
-	k.await("Widget "+name, func() string {
+	k.await("the Widget", func() string {
 		u = widget()
-		if !k.get(u, name) {
+		if !k.get(u, "app") {
 			return cmp.Diff(want, map[string]any(nil))
 		}
 		got, _, err := unstructured.NestedMap(u.Object, "spec")
@@ -65,12 +64,12 @@ func (k *kit) awaitSpec(name string, want map[string]any) *unstructured.Unstruct
 	return u
 }
 
-func (k *kit) awaitConfig(name string, want held) *corev1.ConfigMap {
+func (k *kit) awaitConfig(want held) *corev1.ConfigMap {
 	k.Helper()
 	var m *corev1.ConfigMap
-	k.await("ConfigMap "+name, func() string {
+	k.await("the ConfigMap", func() string {
 		m = &corev1.ConfigMap{}
-		if !k.get(m, name) {
+		if !k.get(m, "app") {
 			return cmp.Diff(want, held(nil))
 		}
 		return cmp.Diff(want, m.Data)
@@ -88,7 +87,7 @@ func TestGenericTargetsAreOffUnlessTheyAreAllowed(t *testing.T) {
 	if condition(es, esv1.ExternalSecretStalled).Status != corev1.ConditionTrue {
 		t.Error("not Stalled")
 	}
-	k.awaitConfig("app", nil)
+	k.awaitConfig(nil)
 }
 
 func TestManifestOfASecretIsASecret(t *testing.T) {
@@ -103,7 +102,7 @@ func TestConfigMapTarget(t *testing.T) {
 	k.backend.set("db", "1")
 	k.store("main", steered)
 	k.externalSecret("app", oneKey(`, target: {deletionPolicy: Delete, manifest: {apiVersion: v1, kind: ConfigMap}}`))
-	m := k.awaitConfig("app", held{"p": "1"})
+	m := k.awaitConfig(held{"p": "1"})
 	es := k.awaitReady("app", esv1.ConditionReasonResourceSynced)
 	if owner := metav1.GetControllerOf(m); owner == nil || owner.UID != es.UID || m.Labels[esv1.LabelManaged] != "true" {
 		t.Errorf("owner %v, labels %v", owner, m.Labels)
@@ -111,29 +110,29 @@ func TestConfigMapTarget(t *testing.T) {
 	k.awaitData("app", nil)
 	k.backend.set("db", "2")
 	k.force("app")
-	k.awaitConfig("app", held{"p": "2"})
+	k.awaitConfig(held{"p": "2"})
 
 	k.edit(&corev1.ConfigMap{}, "app", `{data: {p: other}}`)
-	k.awaitConfig("app", held{"p": "2"})
+	k.awaitConfig(held{"p": "2"})
 	k.delete(&corev1.ConfigMap{}, "app")
-	k.awaitConfig("app", held{"p": "2"})
+	k.awaitConfig(held{"p": "2"})
 
 	k.backend.remove("db")
 	k.ask("app")
 	k.awaitReady("app", esv1.ConditionReasonResourceDeleted)
-	k.awaitConfig("app", nil)
+	k.awaitConfig(nil)
 	k.backend.set("db", "3")
 	k.force("app")
-	k.awaitConfig("app", held{"p": "3"})
+	k.awaitConfig(held{"p": "3"})
 	k.delete(&esv1.ExternalSecret{}, "app")
-	k.awaitConfig("app", nil)
+	k.awaitConfig(nil)
 }
 
 func TestCustomTargetKeepsTheFieldsOfOthers(t *testing.T) {
 	for _, policy := range []string{"Owner", "Orphan", "Merge", "CreateOrMerge"} {
 		t.Run(policy, func(t *testing.T) {
 			k := start(t, allowGeneric)
-			k.widgets()
+			k.widgets("example.com")
 			k.create("example.com/v1", "Widget", "app", `metadata: {labels: {theirs: t}, annotations: {theirs: t}}
 spec: {replicas: 3, data: {theirs: t}}`)
 			k.backend.set("db", "1")
@@ -143,7 +142,7 @@ spec: {replicas: 3, data: {theirs: t}}`)
 			spec := func(value string) map[string]any {
 				return map[string]any{"replicas": int64(3), "data": map[string]any{"theirs": "t"}, "login": map[string]any{"password": value}}
 			}
-			u := k.awaitSpec("app", spec("1x"))
+			u := k.awaitSpec(spec("1x"))
 			if u.GetLabels()["theirs"] != "t" || u.GetAnnotations()["theirs"] != "t" {
 				t.Errorf("labels %v, annotations %v", u.GetLabels(), u.GetAnnotations())
 			}
@@ -154,22 +153,22 @@ spec: {replicas: 3, data: {theirs: t}}`)
 			if policy == "Orphan" {
 				k.force("app")
 			}
-			k.awaitSpec("app", want)
+			k.awaitSpec(want)
 		})
 	}
 }
 
 func TestCustomTargetWithoutATemplate(t *testing.T) {
 	k := start(t, allowGeneric)
-	k.widgets()
+	k.widgets("example.com")
 	k.backend.set("db", "1")
 	k.store("main", steered)
 	k.externalSecret("app", oneKey(`, target: {manifest: {apiVersion: example.com/v1, kind: Widget}}`))
-	k.awaitSpec("app", map[string]any{"data": map[string]any{"p": "1"}})
+	k.awaitSpec(map[string]any{"data": map[string]any{"p": "1"}})
 	k.edit(&esv1.ExternalSecret{}, "app", `{spec: {data: [{secretKey: q, remoteRef: {key: db}}]}}`)
-	k.awaitSpec("app", map[string]any{"data": map[string]any{"q": "1"}})
+	k.awaitSpec(map[string]any{"data": map[string]any{"q": "1"}})
 	k.delete(&esv1.ExternalSecret{}, "app")
-	k.awaitSpec("app", nil)
+	k.awaitSpec(nil)
 }
 
 func TestGenericTargetOfOthersIsNotDeleted(t *testing.T) {
@@ -178,7 +177,7 @@ func TestGenericTargetOfOthersIsNotDeleted(t *testing.T) {
 	k.store("main", steered)
 	k.externalSecret("app", oneKey(`, target: {deletionPolicy: Delete, manifest: {apiVersion: v1, kind: ConfigMap}}`))
 	k.awaitFailed("app", secret.Conflict)
-	k.awaitConfig("app", held{"theirs": "t"})
+	k.awaitConfig(held{"theirs": "t"})
 }
 
 func TestGenericTargetUnderMergeThatIsMissing(t *testing.T) {
@@ -188,14 +187,14 @@ func TestGenericTargetUnderMergeThatIsMissing(t *testing.T) {
 	k.externalSecret("app", oneKey(`, target: {creationPolicy: Merge, manifest: {apiVersion: v1, kind: ConfigMap}}`))
 	k.awaitReady("app", esv1.ConditionReasonResourceMissing)
 	k.configMap("app", held{"theirs": "t"})
-	k.awaitConfig("app", held{"theirs": "t", "p": "1"})
+	k.awaitConfig(held{"theirs": "t", "p": "1"})
 	k.awaitReady("app", esv1.ConditionReasonResourceSynced)
 	k.delete(&esv1.ExternalSecret{}, "app")
 	k.externalSecret("witness", oneKey(""))
 	k.awaitSynced("witness")
 	k.delete(&esv1.ExternalSecret{}, "witness")
 	k.awaitData("witness", nil)
-	k.awaitConfig("app", held{"theirs": "t", "p": "1"})
+	k.awaitConfig(held{"theirs": "t", "p": "1"})
 }
 
 func TestTwoOwnersOfOneGenericTarget(t *testing.T) {
@@ -216,9 +215,12 @@ func TestKindThatDoesNotExistYet(t *testing.T) {
 	k := start(t, allowGeneric)
 	k.backend.set("db", "1")
 	k.store("main", steered)
-	k.externalSecret("app", oneKey(fmt.Sprintf(`, target: {manifest: {apiVersion: %s.example.com/v1, kind: Nothing}}`, k.ns)))
+	domain := k.ns + ".example.com"
+	k.externalSecret("app", oneKey(`, target: {manifest: {apiVersion: `+domain+`/v1, kind: Widget}}`))
 	es := k.awaitReady("app", esv1.ConditionReasonResourceSyncedError)
-	if msg := ready(es).Message; !strings.Contains(msg, "Nothing") {
+	if msg := ready(es).Message; !strings.Contains(msg, "spec.target.manifest") || !strings.Contains(msg, "Widget") {
 		t.Errorf("the message does not name the kind: %s", msg)
 	}
+	k.widgets(domain)
+	k.awaitReady("app", esv1.ConditionReasonResourceSynced)
 }

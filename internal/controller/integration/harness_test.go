@@ -32,6 +32,8 @@ import (
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
 	"github.com/keyferry/keyferry/config/crds"
 	"github.com/keyferry/keyferry/internal/controller"
+	"github.com/keyferry/keyferry/internal/reconcile/conditions"
+	"github.com/keyferry/keyferry/internal/reconcile/conditions/check"
 	"github.com/keyferry/keyferry/internal/testenv"
 	"github.com/keyferry/keyferry/plan"
 	"github.com/keyferry/keyferry/provider"
@@ -311,6 +313,17 @@ func (k *kit) awaitReady(name, reason string) *esv1.ExternalSecret {
 		}
 		return ""
 	})
+	return k.sound(es)
+}
+
+// sound checks what holds for the conditions of every object.
+func (k *kit) sound(es *esv1.ExternalSecret) *esv1.ExternalSecret {
+	k.Helper()
+	var list []conditions.Condition
+	for _, c := range es.Status.Conditions {
+		list = append(list, conditions.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message, Since: c.LastTransitionTime.Time})
+	}
+	check.Conditions(k, list)
 	return es
 }
 
@@ -327,7 +340,7 @@ func (k *kit) awaitSynced(name string) *esv1.ExternalSecret {
 		}
 		return ""
 	})
-	return es
+	return k.sound(es)
 }
 
 // awaitFailed waits until the ExternalSecret reports a failure of that kind.
@@ -342,7 +355,7 @@ func (k *kit) awaitFailed(name string, kind secret.Kind) *esv1.ExternalSecret {
 		}
 		return ""
 	})
-	return es
+	return k.sound(es)
 }
 
 func ready(es *esv1.ExternalSecret) esv1.ExternalSecretStatusCondition {
@@ -393,6 +406,11 @@ func (k *kit) awaitStore(s esv1.GenericStore, name, reason string) esv1.SecretSt
 		}
 		return ""
 	})
+	var list []conditions.Condition
+	for _, c := range s.GetStatus().Conditions {
+		list = append(list, conditions.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message, Since: c.LastTransitionTime.Time})
+	}
+	check.Conditions(k, list)
 	return got
 }
 
@@ -433,11 +451,11 @@ func (k *kit) events(kind, name string) []string {
 	return out
 }
 
-// eventsOf returns those events of a reason.
-func (k *kit) eventsOf(kind, name, reason string) []string {
+// eventsOf returns the events of a reason about ExternalSecret app.
+func (k *kit) eventsOf(reason string) []string {
 	k.Helper()
 	var out []string
-	for _, e := range k.events(kind, name) {
+	for _, e := range k.events(esv1.ExtSecretKind, "app") {
 		if strings.Contains(e, " "+reason+": ") {
 			out = append(out, e)
 		}
@@ -445,10 +463,11 @@ func (k *kit) eventsOf(kind, name, reason string) []string {
 	return out
 }
 
-func (k *kit) awaitEvent(name, event string) {
+// awaitEvent waits for an event about ExternalSecret app that begins so.
+func (k *kit) awaitEvent(event string) {
 	k.Helper()
-	k.await("events of "+name, func() string {
-		all := k.events(esv1.ExtSecretKind, name)
+	k.await("events", func() string {
+		all := k.events(esv1.ExtSecretKind, "app")
 		for _, e := range all {
 			if strings.HasPrefix(e, event) {
 				return ""
@@ -492,10 +511,10 @@ func (k *kit) requests(verb, resource string) int {
 	return int(n)
 }
 
-// passes is how often an ExternalSecret was synced, or that was tried.
-func (k *kit) passes(name string) int {
+// passes is how often ExternalSecret app was synced, or that was tried.
+func (k *kit) passes() int {
 	k.Helper()
-	n, _ := k.metric("externalsecret_sync_calls_total", map[string]string{"name": name, "namespace": k.ns})
+	n, _ := k.metric("externalsecret_sync_calls_total", map[string]string{"name": "app", "namespace": k.ns})
 	return int(n)
 }
 

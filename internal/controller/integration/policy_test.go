@@ -143,6 +143,13 @@ func (k *kit) checkMarks(s *corev1.Secret, es *esv1.ExternalSecret, owned, befor
 	case !owned && (owner != nil || label != ""):
 		k.Errorf("the Secret is owned: controller %v, label %q", owner, label)
 	}
+	k.checkStatus(s, es)
+}
+
+// checkStatus checks what the status says of the Secret, and that neither object
+// carries what ESO would put on it.
+func (k *kit) checkStatus(s *corev1.Secret, es *esv1.ExternalSecret) {
+	k.Helper()
 	if es.Status.Binding.Name != s.Name || es.Status.TargetResourceVersion == "" {
 		k.Errorf("status names target %q at version %q", es.Status.Binding.Name, es.Status.TargetResourceVersion)
 	}

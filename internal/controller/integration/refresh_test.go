@@ -6,17 +6,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyferry/keyferry/secret"
-
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/secret"
 )
 
 // later lets time pass, has the controller look at app, and waits until it has
 // dealt with what came after that.
-func (k *kit) later(d time.Duration, app string) {
+func (k *kit) later(d time.Duration) {
 	k.Helper()
 	k.clock.jump(d)
-	k.knock(app)
+	k.knock("app")
 	k.force("witness")
 }
 
@@ -57,13 +56,13 @@ func TestRefresh(t *testing.T) {
 			k.awaitSynced("app")
 
 			k.backend.set("db", "2")
-			k.later(hours, "app")
+			k.later(hours)
 			want := "1"
 			if test.byTime {
 				want = "2"
 			}
 			k.awaitData("app", held{"p": want})
-			if got := k.passes("app"); !test.byTime && got != 1 {
+			if got := k.passes(); !test.byTime && got != 1 {
 				t.Errorf("synced %d times, want once", got)
 			}
 
@@ -103,10 +102,10 @@ func TestForcedSyncIsNotAnsweredByWhatWasReadBefore(t *testing.T) {
 			k.externalSecret("app", oneKey(more))
 			k.awaitSynced("app")
 			for i := range 3 {
-				before := k.backend.readsOf("db")
+				before := k.backend.dbReads()
 				k.backend.set("db", fmt.Sprint(i))
 				k.force("app")
-				if got := k.backend.readsOf("db") - before; got != 1 {
+				if got := k.backend.dbReads() - before; got != 1 {
 					t.Errorf("read %d times, want once", got)
 				}
 				if !strings.Contains(more, "immutable") {
@@ -121,12 +120,12 @@ func TestUnreadableWindowIsWarnedOfOnce(t *testing.T) {
 	k := withWitness(t)
 	k.externalSecret("app", oneKey(`, refreshInterval: 1h, syncWindows: {kind: deny, windows: [{schedule: "99 * * * *", duration: 1h}]}`))
 	const warning = "Warning InvalidSyncWindow: spec.syncWindows.windows[0].schedule cannot be read"
-	k.awaitEvent("app", warning)
-	k.later(2*time.Hour, "app")
+	k.awaitEvent(warning)
+	k.later(2 * time.Hour)
 	k.force("app")
 	k.edit(&esv1.ExternalSecret{}, "app", `{spec: {syncWindows: {windows: [{schedule: "@daily", duration: 1h}, {schedule: "98 * * * *", duration: 1h}]}}}`)
-	k.awaitEvent("app", "Warning InvalidSyncWindow: spec.syncWindows.windows[1].schedule cannot be read")
-	if got := k.eventsOf(esv1.ExtSecretKind, "app", "InvalidSyncWindow"); len(got) != 2 {
+	k.awaitEvent("Warning InvalidSyncWindow: spec.syncWindows.windows[1].schedule cannot be read")
+	if got := k.eventsOf("InvalidSyncWindow"); len(got) != 2 {
 		t.Errorf("two different warnings are %d events: %q", len(got), got)
 	}
 }
@@ -140,7 +139,36 @@ func TestFailedRefreshIsTriedAgainWithinItsInterval(t *testing.T) {
 	k.awaitFailed("app", secret.Denied)
 	k.backend.fail("db", "")
 	k.backend.set("db", "2")
-	k.later(2*time.Minute, "app")
+	k.later(2 * time.Minute)
 	k.awaitData("app", held{"p": "2"})
 	k.awaitSynced("app")
+}
+
+func TestRefreshWaitsForItsWindow(t *testing.T) {
+	for name, test := range map[string]struct {
+		kind         string
+		opens, lasts time.Duration // from now
+		before, in   string
+	}{
+		"that allows":                    {"allow", 4 * time.Hour, 2 * time.Hour, "1", "2"},
+		"and goes on until it is denied": {"deny", 4 * time.Hour, 2 * time.Hour, "2", "2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := withWitness(t)
+			at := k.clock.Now().UTC().Add(test.opens)
+			k.externalSecret("app", oneKey(fmt.Sprintf(`, refreshInterval: 1h, syncWindows: {kind: %s, windows: [{schedule: "%d %d * * *", duration: %s}]}`,
+				test.kind, at.Minute(), at.Hour(), test.lasts)))
+			k.awaitSynced("app")
+			k.backend.set("db", "2")
+			k.later(2 * time.Hour)
+			k.awaitData("app", held{"p": test.before})
+			k.backend.set("db", test.in+"+")
+			k.later(3 * time.Hour)
+			want := "2+"
+			if test.kind == "deny" {
+				want = "2"
+			}
+			k.awaitData("app", held{"p": want})
+		})
+	}
 }

@@ -256,7 +256,7 @@ func TestIntervalThatIsWrongInAStoreFromBefore(t *testing.T) {
 	if err := testenv.InstallCRDs(t.Context(), k.config, all); err != nil {
 		t.Fatal(err)
 	}
-	wrong := k.object(group, esv1.SecretStoreKind, "main", `spec: {refreshInterval: soon, provider: `+steered+`}`)
+	wrong := k.object(group, esv1.SecretStoreKind, "main", `spec: {refreshInterval: -5s, provider: `+steered+`}`)
 	k.await("the definition is in force", func() string {
 		if err := k.api.Create(t.Context(), wrong, client.FieldOwner("somebody")); err != nil {
 			return err.Error()

@@ -77,7 +77,7 @@ func TestStoreThatBecomesReady(t *testing.T) {
 	if msg := ready(es).Message; !strings.Contains(msg, `SecretStore "main" is not ready`) {
 		t.Errorf("message is %s", msg)
 	}
-	if got := k.backend.readsOf("db"); got != 0 {
+	if got := k.backend.dbReads(); got != 0 {
 		t.Errorf("read %d times from a store that is not ready", got)
 	}
 	k.backend.fail("", "")
@@ -183,8 +183,8 @@ func TestOutageEndsForAllOnceTheStoreAnswers(t *testing.T) {
 }
 
 // useCluster reads key db from the cluster store of the test.
-func (k *kit) useCluster(more string) string {
-	return `{secretStoreRef: {kind: ClusterSecretStore, name: ` + k.ns + `}, data: [{secretKey: p, remoteRef: {key: db}}]` + more + `}`
+func (k *kit) useCluster() string {
+	return `{secretStoreRef: {kind: ClusterSecretStore, name: ` + k.ns + `}, data: [{secretKey: p, remoteRef: {key: db}}]}`
 }
 
 func TestClusterStoreConditions(t *testing.T) {
@@ -212,7 +212,7 @@ func TestClusterStoreConditions(t *testing.T) {
 			k.label(`{tier: gold}`)
 			k.backend.set("db", "1")
 			k.clusterStore(steered, `, conditions: `+strings.ReplaceAll(test.conditions, "NS", k.ns))
-			k.externalSecret("app", k.useCluster(""))
+			k.externalSecret("app", k.useCluster())
 			if test.admitted {
 				k.awaitData("app", held{"p": "1"})
 				return
@@ -223,7 +223,7 @@ func TestClusterStoreConditions(t *testing.T) {
 				t.Errorf("message is %s", msg)
 			}
 			k.awaitData("app", nil)
-			if got := k.backend.readsOf("db"); got != 0 {
+			if got := k.backend.dbReads(); got != 0 {
 				t.Errorf("read %d times", got)
 			}
 		})
@@ -240,7 +240,7 @@ func TestNamespaceThatGainsAndLosesAClusterStore(t *testing.T) {
 	k := start(t)
 	k.backend.set("db", "1")
 	k.clusterStore(steered, `, conditions: [{namespaceSelector: {matchLabels: {tier: gold}}}]`)
-	k.externalSecret("app", k.useCluster(""))
+	k.externalSecret("app", k.useCluster())
 	k.awaitFailed("app", secret.Denied)
 	k.label(`{tier: gold}`)
 	k.awaitData("app", held{"p": "1"})
@@ -254,7 +254,7 @@ func TestClusterStoreConditionsThatChange(t *testing.T) {
 	k := start(t)
 	k.backend.set("db", "1")
 	name := k.clusterStore(steered, `, conditions: [{namespaces: [other]}]`)
-	k.externalSecret("app", k.useCluster(""))
+	k.externalSecret("app", k.useCluster())
 	k.awaitFailed("app", secret.Denied)
 	k.edit(&esv1.ClusterSecretStore{}, name, `{spec: {conditions: [{namespaces: [`+k.ns+`]}]}}`)
 	k.awaitData("app", held{"p": "1"})
@@ -269,7 +269,7 @@ func TestClusterStoreWithTheCredentialsOfEachNamespace(t *testing.T) {
 	if c.Status != corev1.ConditionTrue {
 		t.Errorf("a store whose credentials are the namespaces' is %v", c)
 	}
-	k.externalSecret("app", k.useCluster(""))
+	k.externalSecret("app", k.useCluster())
 	k.awaitFailed("app", secret.Unauthenticated)
 	k.secret("token", held{"t": "good"})
 	k.awaitData("app", held{"p": "1"})
@@ -311,7 +311,7 @@ func TestClusterStoresThatAreSwitchedOff(t *testing.T) {
 	k.backend.set("db", "1")
 	k.store("main", steered)
 	name := k.clusterStore(steered, "")
-	k.externalSecret("app", k.useCluster(""))
+	k.externalSecret("app", k.useCluster())
 	k.externalSecret("witness", oneKey(""))
 	k.awaitSynced("witness")
 	es, s := &esv1.ExternalSecret{}, &esv1.ClusterSecretStore{}
@@ -359,7 +359,7 @@ func TestStoresOfOtherNamespacesAreNotFound(t *testing.T) {
 	}
 	k.externalSecret("app", strings.Replace(oneKey(""), "main", "elsewhere", 1))
 	k.awaitFailed("app", secret.Invalid)
-	if got := k.backend.readsOf("db"); got != 0 {
+	if got := k.backend.dbReads(); got != 0 {
 		t.Errorf("read %d times", got)
 	}
 }
@@ -377,7 +377,7 @@ func TestReadsAreSharedByThoseThatAreDueTogether(t *testing.T) {
 	for i := range 10 {
 		k.awaitSynced(fmt.Sprint("app-", i))
 	}
-	if got := k.backend.readsOf("db"); got != 1 {
+	if got := k.backend.dbReads(); got != 1 {
 		t.Errorf("ten objects took %d reads of one key", got)
 	}
 	if got := k.requests("get", "secrets") + k.requests("list", "externalsecrets/status"); got != 0 {

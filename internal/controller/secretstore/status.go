@@ -102,7 +102,7 @@ func (c *Controller) report(ctx context.Context, s v1.GenericStore, v verdict) e
 		return nil
 	}
 	before, _ := conditions.Find(toConditions(old.Conditions), conditions.Ready)
-	patch, err := json.Marshal(map[string]any{"status": wanted})
+	patch, err := json.Marshal(map[string]any{"status": whole(wanted)})
 	if err != nil {
 		return err
 	}
@@ -118,6 +118,15 @@ func (c *Controller) report(ctx context.Context, s v1.GenericStore, v verdict) e
 	}
 	c.Events.Normal(s, v.reason, v.conditions[0].Message)
 	return nil
+}
+
+// whole names every field, so that a merge patch removes those that are empty.
+func whole(s v1.SecretStoreStatus) map[string]any {
+	out := map[string]any{"conditions": s.Conditions, "observedGeneration": s.ObservedGeneration, "capabilities": nil}
+	if s.Capabilities != "" {
+		out["capabilities"] = s.Capabilities
+	}
+	return out
 }
 
 func (c *Controller) count(s v1.GenericStore, status v1.SecretStoreStatus) {
