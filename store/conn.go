@@ -54,7 +54,7 @@ func newConn(p *Pool, place Place) *conn {
 		slots:   make(chan struct{}, p.cfg.Concurrency),
 		reads:   reads{m: map[address]*read{}},
 		address: addr,
-		env:     &env{place: place, pool: p, label: label, deps: map[Dependency]string{}},
+		env:     &env{place: place, pool: p, label: label, deps: map[Dependency]string{}, accounts: map[string]bool{}},
 	}
 }
 
@@ -138,6 +138,7 @@ func (c *conn) attempt(ctx context.Context, f func(context.Context, provider.Sto
 	defer c.release(s)
 	err = c.classified(f(ctx, s.store))
 	if secret.KindOf(err) == secret.Unauthenticated {
+		c.env.refused()
 		c.drop(s)
 	}
 	return outcome{err: err, opened: true}

@@ -60,6 +60,8 @@ type env struct {
 
 	mu   sync.Mutex
 	deps map[Dependency]string // without version → version
+	// accounts are the keys of the tokens that the store asked for.
+	accounts map[string]bool
 }
 
 var _ provider.Env = (*env)(nil)
@@ -144,7 +146,11 @@ func (e *env) Token(ctx context.Context, req provider.TokenRequest) (secret.Valu
 	if len(req.Audiences) == 0 {
 		return secret.Value{}, &secret.Error{Kind: secret.Invalid, Op: "token", Provider: e.place.Provider, Err: fmt.Errorf("%s.audiences: a token needs an audience", req.Field)}
 	}
-	token, err := e.pool.tokens.get(ctx, Account{Namespace: ns, Name: req.ServiceAccount, Audiences: req.Audiences, Lifetime: req.Lifetime})
+	account := Account{Namespace: ns, Name: req.ServiceAccount, Audiences: req.Audiences, Lifetime: req.Lifetime}
+	e.mu.Lock()
+	e.accounts[account.key()] = true
+	e.mu.Unlock()
+	token, err := e.pool.tokens.get(ctx, account)
 	if err != nil {
 		return secret.Value{}, e.fail(req.Field, "ServiceAccount", ns, req.ServiceAccount, err)
 	}
@@ -161,6 +167,16 @@ func (e *env) Clock() provider.Clock { return e.pool.cfg.Clock }
 
 // Observe implements provider.Env.
 func (e *env) Observe(call string, err error) { e.pool.cfg.Metrics.Call(e.label, call, err) }
+
+// refused says that the backend did not accept what the store logged in with.
+func (e *env) refused() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key := range e.accounts {
+		e.pool.tokens.forget(key)
+	}
+	clear(e.accounts)
+}
 
 func (e *env) depend(d Dependency, version string) {
 	e.mu.Lock()

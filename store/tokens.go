@@ -33,7 +33,7 @@ type heldToken struct {
 // get returns a token that is fresh. Callers who want the same one share its issue,
 // which goes on for the others when one of them goes away.
 func (t *tokens) get(ctx context.Context, a Account) (secret.Value, error) {
-	key := fmt.Sprintf("%q %q %s %q", a.Namespace, a.Name, a.Lifetime, a.Audiences)
+	key := a.key()
 	if held, ok := t.lookup(key); ok {
 		return held, nil
 	}
@@ -52,6 +52,18 @@ func (t *tokens) get(ctx context.Context, a Account) (secret.Value, error) {
 	case <-ctx.Done():
 		return secret.Value{}, &secret.Error{Kind: secret.Unavailable, Op: "token", Err: ctx.Err()}
 	}
+}
+
+func (a Account) key() string {
+	return fmt.Sprintf("%q %q %s %q", a.Namespace, a.Name, a.Lifetime, a.Audiences)
+}
+
+// forget lets go of a token that a backend refused: its account may have been made
+// again, or the keys that sign tokens changed.
+func (t *tokens) forget(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.held, key)
 }
 
 func (t *tokens) lookup(key string) (secret.Value, bool) {

@@ -60,6 +60,21 @@ func TestTokensAreSeparateByAccountAndAudience(t *testing.T) {
 	})
 }
 
+func TestATokenThatTheBackendRefusesIsNotOfferedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, &cluster{life: time.Hour}, nil)
+		place := tokenStore("u", "own", "sa", "a")
+		place.Spec.(*spec).Back.password = "ServiceAccount/own/sa #2" // that of the account made again
+		if got := token(t, p, place); got != "Unauthenticated" {
+			t.Errorf("with the token of the account that was deleted: %q", got)
+		}
+		<-time.After(2 * time.Minute)
+		if got := token(t, p, place); got != "ServiceAccount/own/sa #2" {
+			t.Errorf("after the pause: %q", got)
+		}
+	})
+}
+
 func TestAFailureToGetATokenIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		around := &cluster{life: time.Hour, fail: secret.Denied}
