@@ -84,7 +84,7 @@ func TestStatusOfAFailureAndItsEnd(t *testing.T) {
 	k.ask("app")
 	es := k.awaitFailed("app", secret.Denied)
 	c := ready(es)
-	for _, part := range []string{"spec.data[0]", "SecretStore " + k.ns + "/main", "as the test wants it", "grant the access"} {
+	for _, part := range []string{"spec.data[0]", "SecretStore/main", "as the test wants it", "grant the access"} {
 		if !strings.Contains(c.Message, part) {
 			t.Errorf("the message lacks %q: %s", part, c.Message)
 		}
