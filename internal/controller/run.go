@@ -138,8 +138,9 @@ func (a assembly) add(ctx context.Context) (func(), error) {
 	closeStores := func() { _ = pool.Close() } // sessions that cannot be ended end by themselves
 	err = secretstore.Setup(a.mgr, secretstore.Config{
 		Pool: pool, Registry: a.Registry, Changes: changes, Metrics: a.metrics, Clock: a.Clock,
-		Events: reconcile.NewEvents(a.mgr.GetEventRecorder("secret-store"), a.Clock),
-		Class:  a.Class, Interval: a.StoreInterval, Concurrency: a.Concurrency,
+		Events:        reconcile.NewEvents(a.mgr.GetEventRecorder("secret-store"), a.Clock),
+		ClusterEvents: reconcile.NewEvents(a.mgr.GetEventRecorder("cluster-secret-store"), a.Clock),
+		Class:         a.Class, Interval: a.StoreInterval, Concurrency: a.Concurrency,
 	}, a.SecretStores, a.ClusterStores)
 	if err != nil {
 		return nil, err

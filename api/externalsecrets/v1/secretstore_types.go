@@ -132,7 +132,7 @@ type SecretStoreSpec struct {
 	// RefreshInterval is how often the store is validated: a duration such as 5m, or a
 	// number of seconds. Empty or 0 means the controller's own interval.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 && self <= 2147483647 : (self.size() == 0 || duration(self) >= duration('0s'))",message="refreshInterval must be a duration such as 5m, or a number of seconds, and not negative"
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 && self <= 2147483647 : (self.size() == 0 || (self.matches('^[+]?(0|(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|µs|ms|s|m|h))+)$') && duration(self) >= duration('0s')))",message="refreshInterval must be a duration such as 5m, or a number of seconds, and not negative"
 	RefreshInterval *intstr.IntOrString `json:"refreshInterval,omitempty"`
 
 	// Conditions limit which namespaces may use a ClusterSecretStore: one of them must

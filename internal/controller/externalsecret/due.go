@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// slack is how much older than the present a value may be that is read for an
-	// object whose turn has just come: objects that are due together share reads.
+	// slack is how much older than the turn of an object a value may be that is read for
+	// it, as far as that is a small part of its interval: objects that are due together
+	// share reads.
 	slack = 5 * time.Second
 	// spreadOver is the part of the interval by which a refresh may come early, so
 	// that objects which were synced together do not stay together.
@@ -41,7 +42,7 @@ func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, n
 		return reason{now: true, since: at}, nil
 	}
 	if e.touchedSinceFailure() {
-		return reason{now: true, since: now.Add(-slack)}, nil
+		return reason{now: true, since: now}, nil
 	}
 	if e.isFailing() && plan.SyncedVersion(es) == e.failedVersion {
 		return c.retry(es, e, now), nil
@@ -55,7 +56,7 @@ func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, n
 	}
 	next := c.spread(es, why.Next)
 	if !next.IsZero() && !next.After(now) {
-		return reason{now: true, since: now.Add(-slack)}, nil
+		return reason{now: true, since: next.Add(-min(slack, next.Sub(es.Status.RefreshTime.Time)/20))}, nil
 	}
 	drifted, err := c.drifted(ctx, es, e)
 	if err != nil || !drifted {
@@ -74,13 +75,19 @@ func nudged(es *v1.ExternalSecret, e *entry) time.Time {
 	return at
 }
 
-// since is how old a value may be for an object that is new or has changed. What
-// was there when the process started was due then.
+// since is how old a value may be for an object that is new, has changed or is
+// overdue: as old as the reason. What was there when the process started was due then.
 func (c *Controller) since(es *v1.ExternalSecret, now time.Time) time.Time {
-	if es.Status.RefreshTime.IsZero() && es.CreationTimestamp.Time.Before(c.started) {
+	created, overdue := es.CreationTimestamp.Time, c.interval(es, es.Status.RefreshTime.Time)
+	switch {
+	case es.Status.RefreshTime.IsZero() && created.Before(c.started):
 		return c.started
+	case es.Status.RefreshTime.IsZero():
+		return created
+	case plan.SyncedVersion(es) == es.Status.SyncedResourceVersion && !overdue.IsZero() && overdue.Before(now):
+		return overdue
 	}
-	return now.Add(-slack)
+	return now
 }
 
 // retry is when a failed object is due again. Where waiting is no use, the interval
@@ -93,7 +100,7 @@ func (c *Controller) retry(es *v1.ExternalSecret, e *entry, now time.Time) reaso
 	if at.IsZero() || at.After(now) {
 		return reason{next: at}
 	}
-	return reason{now: true, since: now.Add(-slack)}
+	return reason{now: true, since: now}
 }
 
 // interval is when the refresh interval that began at from is over; zero if there
@@ -179,7 +186,7 @@ func (c *Controller) repair(e *entry, now time.Time) reason {
 	}
 	e.drifts++
 	e.driftAt = now
-	return reason{now: true, since: now.Add(-slack)}
+	return reason{now: true, since: now}
 }
 
 // cached returns what the cache knows of the target; nil if it is not there.

@@ -228,3 +228,31 @@ func TestAnObjectComesAgainHoweverLongItsPassTook(t *testing.T) {
 		})
 	}
 }
+
+func TestValuesMayBeAsOldAsTheReasonToReadThem(t *testing.T) {
+	c := &Controller{started: epoch.Add(-time.Hour)}
+	now := epoch.Add(2 * time.Hour)
+	for name, tc := range map[string]struct {
+		change func(*v1.ExternalSecret)
+		want   time.Time
+	}{
+		"there before the start": {func(es *v1.ExternalSecret) {
+			es.Status = v1.ExternalSecretStatus{}
+			es.CreationTimestamp = metav1.NewTime(c.started.Add(-time.Minute))
+		}, c.started},
+		"new": {func(es *v1.ExternalSecret) {
+			es.Status = v1.ExternalSecretStatus{}
+			es.CreationTimestamp = metav1.NewTime(now.Add(-time.Second))
+		}, now.Add(-time.Second)},
+		"changed": {func(es *v1.ExternalSecret) { es.Generation++ }, now},
+		"overdue": {func(*v1.ExternalSecret) {}, epoch.Add(time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			es := synced("a")
+			tc.change(es)
+			if got := c.since(es, now); !got.Equal(tc.want) {
+				t.Errorf("since = %s, want %s", got, tc.want)
+			}
+		})
+	}
+}

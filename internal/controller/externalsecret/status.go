@@ -35,7 +35,7 @@ func status(es *v1.ExternalSecret, out outcome, err error, now time.Time) v1.Ext
 		}
 		wanted = conditions.Failed(reason, reconcile.Message(err), reconcile.Stuck(err))
 	} else {
-		next.RefreshTime = metav1.NewTime(out.began.Truncate(time.Second))
+		next.RefreshTime = metav1.NewTime(out.began) // whole seconds once it is written
 		next.SyncedResourceVersion = plan.SyncedVersion(es)
 		next.TargetResourceVersion = out.version
 		next.Binding = corev1.LocalObjectReference{Name: out.binding}

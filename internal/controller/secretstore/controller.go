@@ -27,9 +27,10 @@ type Config struct {
 	Pool     *store.Pool
 	Registry provider.Registry
 	Changes  *cluster.Changes
-	Events   *reconcile.Events
-	Metrics  *metrics.Metrics
-	Clock    provider.Clock
+	// Events are for SecretStores, ClusterEvents for ClusterSecretStores.
+	Events, ClusterEvents *reconcile.Events
+	Metrics               *metrics.Metrics
+	Clock                 provider.Clock
 	// Class is the value of spec.controller that this process serves, beside none.
 	Class string
 	// Interval is how often a store without a refreshInterval is checked.
@@ -58,6 +59,7 @@ func Setup(mgr ctrl.Manager, cfg Config, namespaced, cluster bool) error {
 		}
 	}
 	if cluster {
+		cfg.Events = cfg.ClusterEvents
 		c := &Controller{Config: cfg, kind: v1.ClusterSecretStoreKind, empty: func() v1.GenericStore { return &v1.ClusterSecretStore{} }, series: cfg.Metrics.ClusterStores}
 		return c.setup(mgr, "clustersecretstore")
 	}
