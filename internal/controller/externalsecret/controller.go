@@ -56,7 +56,7 @@ type Controller struct {
 // Setup adds the controller to a manager.
 func Setup(ctx context.Context, mgr ctrl.Manager, live client.Client, cfg Config) error {
 	c := &Controller{Config: cfg, client: live, cache: mgr.GetCache(), started: cfg.Clock.Now()}
-	c.memory.m = map[client.ObjectKey]*entry{}
+	c.memory.m, c.memory.initial = map[client.ObjectKey]*entry{}, map[client.ObjectKey]bool{}
 	c.memory.key = make([]byte, 32)
 	if _, err := rand.Read(c.memory.key); err != nil {
 		return err

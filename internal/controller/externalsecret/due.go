@@ -52,7 +52,7 @@ func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, n
 	case why.Forced:
 		return reason{now: true, since: now}, nil
 	case why.Now:
-		return reason{now: true, since: c.since(es, now)}, nil
+		return reason{now: true, since: c.since(es, e, now)}, nil
 	}
 	next := c.spread(es, why.Next)
 	if !next.IsZero() && !next.After(now) {
@@ -77,12 +77,15 @@ func nudged(es *v1.ExternalSecret, e *entry) time.Time {
 
 // since is how old a value may be for an object that is new, has changed or is
 // overdue: as old as the reason. What was there when the process started was due then.
-func (c *Controller) since(es *v1.ExternalSecret, now time.Time) time.Time {
+func (c *Controller) since(es *v1.ExternalSecret, e *entry, now time.Time) time.Time {
 	created, overdue := es.CreationTimestamp.Time, c.interval(es, es.Status.RefreshTime.Time)
 	switch {
-	case es.Status.RefreshTime.IsZero() && created.Before(c.started):
+	case es.Status.RefreshTime.IsZero() && e.initial:
 		return c.started
 	case es.Status.RefreshTime.IsZero():
+		if least := now.Add(-slack); created.Before(least) { // the API server's clock may be behind
+			return least
+		}
 		return created
 	case plan.SyncedVersion(es) == es.Status.SyncedResourceVersion && !overdue.IsZero() && overdue.Before(now):
 		return overdue

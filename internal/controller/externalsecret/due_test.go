@@ -233,24 +233,29 @@ func TestValuesMayBeAsOldAsTheReasonToReadThem(t *testing.T) {
 	c := &Controller{started: epoch.Add(-time.Hour)}
 	now := epoch.Add(2 * time.Hour)
 	for name, tc := range map[string]struct {
-		change func(*v1.ExternalSecret)
-		want   time.Time
+		change  func(*v1.ExternalSecret)
+		want    time.Time
+		initial bool
 	}{
-		"there before the start": {func(es *v1.ExternalSecret) {
+		"there at the start": {func(es *v1.ExternalSecret) {
 			es.Status = v1.ExternalSecretStatus{}
 			es.CreationTimestamp = metav1.NewTime(c.started.Add(-time.Minute))
-		}, c.started},
+		}, c.started, true},
 		"new": {func(es *v1.ExternalSecret) {
 			es.Status = v1.ExternalSecretStatus{}
 			es.CreationTimestamp = metav1.NewTime(now.Add(-time.Second))
-		}, now.Add(-time.Second)},
-		"changed": {func(es *v1.ExternalSecret) { es.Generation++ }, now},
-		"overdue": {func(*v1.ExternalSecret) {}, epoch.Add(time.Hour)},
+		}, now.Add(-time.Second), false},
+		"new by a clock that is behind": {func(es *v1.ExternalSecret) {
+			es.Status = v1.ExternalSecretStatus{}
+			es.CreationTimestamp = metav1.NewTime(now.Add(-time.Minute))
+		}, now.Add(-slack), false},
+		"changed": {func(es *v1.ExternalSecret) { es.Generation++ }, now, false},
+		"overdue": {func(*v1.ExternalSecret) {}, epoch.Add(time.Hour), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			es := synced("a")
 			tc.change(es)
-			if got := c.since(es, now); !got.Equal(tc.want) {
+			if got := c.since(es, &entry{initial: tc.initial}, now); !got.Equal(tc.want) {
 				t.Errorf("since = %s, want %s", got, tc.want)
 			}
 		})

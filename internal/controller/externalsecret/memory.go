@@ -22,12 +22,16 @@ type memory struct {
 
 	mu sync.Mutex
 	m  map[client.ObjectKey]*entry
+	// initial are the objects that were there at the start and had no pass yet.
+	initial map[client.ObjectKey]bool
 }
 
 // entry is what is known of one object. The queue runs one pass over an object at a
 // time; what event handlers look at besides is guarded.
 type entry struct {
 	uid types.UID
+	// initial is true for an object that was there at the start, until it is synced.
+	initial bool
 	// digest stands for everything the target was last made from.
 	digest [32]byte
 	known  bool
@@ -64,14 +68,22 @@ func (m *memory) entry(key client.ObjectKey, es *v1.ExternalSecret) *entry {
 	m.mu.Lock()
 	e, ok := m.m[key]
 	if !ok || e.uid != es.UID {
-		e = &entry{uid: es.UID}
+		e = &entry{uid: es.UID, initial: m.initial[key]}
 		m.m[key] = e
+		delete(m.initial, key)
 	}
 	m.mu.Unlock()
 	if e.status != nil {
 		es.Status = *e.status.DeepCopy()
 	}
 	return e
+}
+
+// startWith records that an object was there at the start.
+func (m *memory) startWith(key client.ObjectKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.initial[key] = true
 }
 
 func (m *memory) get(key client.ObjectKey) (*entry, bool) {
@@ -85,6 +97,7 @@ func (m *memory) forget(key client.ObjectKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.m, key)
+	delete(m.initial, key)
 }
 
 // nudge records that something the object depends on has changed.
@@ -158,7 +171,7 @@ func (e *entry) succeeded(out outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.failures, e.retryAt = 0, time.Time{}
-	e.digest, e.known = out.digest, true
+	e.digest, e.known, e.initial = out.digest, true, false
 }
 
 func (e *entry) failed(es *v1.ExternalSecret, err error, began, now time.Time) {

@@ -80,7 +80,7 @@ func (c *Controller) watch(inner controller.Controller) error {
 			})
 			return nil
 		}),
-		source.Kind[client.Object](c.cache, &v1.ExternalSecret{}, &handler.EnqueueRequestForObject{}, changedObject()),
+		source.Kind[client.Object](c.cache, &v1.ExternalSecret{}, &handler.EnqueueRequestForObject{}, c.noteInitial(), changedObject()),
 		source.Kind[client.Object](c.cache, cluster.Metadata(cluster.SecretKind()), c.secretHandler()),
 		source.Kind[client.Object](c.cache, cluster.Metadata(cluster.ConfigMapKind()), c.templateHandler("ConfigMap")),
 		source.Kind[client.Object](c.cache, &v1.SecretStore{}, c.storeHandler(v1.SecretStoreKind)),
@@ -96,6 +96,16 @@ func (c *Controller) watch(inner controller.Controller) error {
 		}
 	}
 	return nil
+}
+
+// noteInitial lets everything pass, and notes what was there at the start.
+func (c *Controller) noteInitial() predicate.Predicate {
+	return predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
+		if e.IsInInitialList {
+			c.memory.startWith(client.ObjectKeyFromObject(e.Object))
+		}
+		return true
+	}}
 }
 
 // changedObject lets pass what matters of an ExternalSecret: not its status.
