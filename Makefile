@@ -28,8 +28,8 @@ check: fresh vet lint quickstart test ## do exactly what CI does
 gen: ## write the generated files again: deep copies, CRDs, tables in docs
 	go run ./hack/gen
 
-bench: ## measure a cold start of N=1000,5000 objects against the limit of the API server
-	go run ./test/bench $(if $(N),-n $(N))
+bench: ## measure ONLY=es,push,aws,namespaces with N=1000 objects each; without them all parts
+	go run ./test/bench $(if $(ONLY),-only $(ONLY)) $(if $(N),-n $(N))
 
 build: ## build bin/keyferry
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/keyferry ./cmd/keyferry

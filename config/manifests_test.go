@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,6 +30,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/api/externalsecrets/v1alpha1"
+	generators "github.com/keyferry/keyferry/api/generators/v1alpha1"
 	"github.com/keyferry/keyferry/config/crds"
 	"github.com/keyferry/keyferry/internal/cli" //nolint:depguard // what is written of the command is compared with it
 	"github.com/keyferry/keyferry/internal/testenv"
@@ -126,7 +130,7 @@ func installed(t *testing.T) (client.Client, *testenv.ControlPlane) {
 func connect(t *testing.T, cfg *rest.Config) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1.AddToScheme, v1alpha1.AddToScheme, generators.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -215,18 +219,33 @@ func checkPort(t *testing.T, command *cobra.Command, c corev1.Container, port, f
 // in controller.yaml.
 func TestRightsInAllNamespaces(t *testing.T) {
 	want := map[string][]string{
-		"external-secrets.io/externalsecrets":            {"list", "patch", "watch"},
-		"external-secrets.io/externalsecrets/finalizers": {"update"},
-		"external-secrets.io/externalsecrets/status":     {"patch"},
-		"external-secrets.io/secretstores":               {"list", "watch"},
-		"external-secrets.io/secretstores/status":        {"patch"},
-		"external-secrets.io/clustersecretstores":        {"list", "watch"},
-		"external-secrets.io/clustersecretstores/status": {"patch"},
+		"external-secrets.io/externalsecrets":                   {"create", "delete", "list", "patch", "update", "watch"},
+		"external-secrets.io/externalsecrets/finalizers":        {"update"},
+		"external-secrets.io/externalsecrets/status":            {"patch"},
+		"external-secrets.io/pushsecrets":                       {"create", "delete", "list", "patch", "update", "watch"},
+		"external-secrets.io/pushsecrets/status":                {"patch"},
+		"external-secrets.io/secretstores":                      {"list", "patch", "watch"},
+		"external-secrets.io/secretstores/status":               {"patch"},
+		"external-secrets.io/clustersecretstores":               {"list", "patch", "watch"},
+		"external-secrets.io/clustersecretstores/status":        {"patch"},
+		"external-secrets.io/clusterexternalsecrets":            {"list", "patch", "watch"},
+		"external-secrets.io/clusterexternalsecrets/finalizers": {"update"},
+		"external-secrets.io/clusterexternalsecrets/status":     {"patch"},
+		"external-secrets.io/clusterpushsecrets":                {"list", "watch"},
+		"external-secrets.io/clusterpushsecrets/finalizers":     {"update"},
+		"external-secrets.io/clusterpushsecrets/status":         {"patch"},
+		"generators.external-secrets.io/clustergenerators":      {"list", "watch"},
+		"generators.external-secrets.io/generatorstates":        {"create", "delete", "list", "patch", "watch"},
+		"generators.external-secrets.io/generatorstates/status": {"patch"},
 		"/secrets":               {"create", "delete", "get", "list", "update", "watch"},
 		"/configmaps":            {"get", "list", "watch"},
-		"/namespaces":            {"list", "watch"},
+		"/namespaces":            {"get", "list", "patch", "watch"},
+		"/serviceaccounts":       {"get"},
 		"/serviceaccounts/token": {"create"},
 		"events.k8s.io/events":   {"create", "patch"},
+	}
+	for _, kind := range generators.Kinds() {
+		want["generators.external-secrets.io/"+strings.ToLower(kind)+"s"] = []string{"list", "watch"}
 	}
 	if diff := cmp.Diff(want, rights(object[rbacv1.ClusterRole](t, "ClusterRole", "keyferry-controller").Rules)); diff != "" {
 		t.Errorf("ClusterRole keyferry-controller (-want +got):\n%s", diff)
@@ -239,6 +258,28 @@ func TestRightsInAllNamespaces(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"keyferry-controller"}, bound); diff != "" {
 		t.Errorf("ClusterRoleBindings (-want +got):\n%s", diff)
+	}
+}
+
+// TestUsersMayUseEveryNamespacedKind fails for a kind that the roles of people forget.
+// States of generators are the controller's alone to write.
+func TestUsersMayUseEveryNamespacedKind(t *testing.T) {
+	definitions, err := crds.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	view, edit := map[string][]string{}, map[string][]string{}
+	for _, crd := range definitions {
+		if name := crd.Spec.Group + "/" + crd.Spec.Names.Plural; crd.Spec.Scope == apiextensionsv1.NamespaceScoped {
+			view[name] = []string{"get", "list", "watch"}
+			edit[name] = []string{"create", "delete", "deletecollection", "patch", "update"}
+		}
+	}
+	delete(edit, generators.Group+"/generatorstates")
+	for role, want := range map[string]map[string][]string{"keyferry-view": view, "keyferry-edit": edit} {
+		if diff := cmp.Diff(want, rights(object[rbacv1.ClusterRole](t, "ClusterRole", role).Rules)); diff != "" {
+			t.Errorf("ClusterRole %s (-want +got):\n%s", role, diff)
+		}
 	}
 }
 

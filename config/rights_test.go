@@ -15,14 +15,14 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
-	esmeta "github.com/keyferry/keyferry/api/meta/v1"
+	"github.com/keyferry/keyferry/api/externalsecrets/v1alpha1"
+	generators "github.com/keyferry/keyferry/api/generators/v1alpha1"
+	"github.com/keyferry/keyferry/generator"
 	"github.com/keyferry/keyferry/internal/controller"
 	"github.com/keyferry/keyferry/internal/testenv"
 	"github.com/keyferry/keyferry/provider"
@@ -102,13 +102,19 @@ func run(t *testing.T, plane *testenv.ControlPlane, admin client.Client, account
 		seen.next = next
 		return seen
 	})
-	registry, err := provider.NewRegistry(kubernetes.Provider())
+	registry, err := provider.NewRegistry(kubernetes.Provider(), identified())
+	if err != nil {
+		t.Fatal(err)
+	}
+	makers, err := generator.NewRegistry(leaving())
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := controller.Options{
+		Generators: makers, GeneratorState: true, GeneratorGrace: time.Millisecond,
 		Registry: registry, Registerer: prometheus.NewRegistry(), Class: "default", Concurrency: 4, StoreInterval: time.Minute,
 		ClusterStores: true, SecretStores: true, FloodGate: true, TemplateLeft: "{{", TemplateRight: "}}",
+		PushSecrets: true, ClusterExternalSecrets: true, ClusterPushSecrets: true,
 		Metrics: controller.MetricsOptions{Address: "0"}, ProbeAddress: "0",
 	}
 	change(&o)
@@ -125,6 +131,13 @@ func run(t *testing.T, plane *testenv.ControlPlane, admin client.Client, account
 	return seen
 }
 
+// saw reports whether something was asked, "group/resource verb".
+func (r *traffic) saw(what string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.used[what]
+}
+
 // check fails for every request that was refused.
 func (r *traffic) check(t *testing.T) {
 	t.Helper()
@@ -136,117 +149,8 @@ func (r *traffic) check(t *testing.T) {
 	}
 }
 
-// tenant is a namespace of a user whose objects exercise everything that needs a right.
-type tenant struct {
-	*testing.T
-	client.Client
-	namespace string
-	plane     *testenv.ControlPlane
-}
-
-func (u tenant) put(objects ...client.Object) {
-	u.Helper()
-	for _, o := range objects {
-		if o.GetNamespace() == "" {
-			o.SetNamespace(u.namespace)
-		}
-		if err := u.Create(u.Context(), o); err != nil {
-			u.Fatalf("create %s: %v", o.GetName(), err)
-		}
-	}
-}
-
-// reader is a service account that may read Secrets of the namespace, and the Secret
-// that there is to read.
-func (u tenant) reader() {
-	u.Helper()
-	u.put(
-		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "reader"}},
-		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "reader"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "list"}}}},
-		&rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "reader"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "reader"},
-			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "reader", Namespace: u.namespace}},
-		},
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "source"}, StringData: map[string]string{"password": "p"}},
-	)
-}
-
-// provider is a store of the Secrets of the namespace, read as its service account.
-func (u tenant) provider() v1.SecretStoreSpec {
-	cfg := u.plane.Config()
-	return v1.SecretStoreSpec{Provider: &v1.SecretStoreProvider{Kubernetes: &v1.KubernetesProvider{
-		Server:          v1.KubernetesServer{URL: cfg.Host, CABundle: cfg.CAData},
-		Auth:            &v1.KubernetesAuth{ServiceAccount: &esmeta.ServiceAccountSelector{Name: "reader"}},
-		RemoteNamespace: u.namespace,
-	}}}
-}
-
-// externalSecret has a template from a ConfigMap, and one from a Secret.
-func (u tenant) externalSecret(kind, store string) *v1.ExternalSecret {
-	from := func(name string) *v1.TemplateRef {
-		return &v1.TemplateRef{Name: name, Items: []v1.TemplateRefItem{{Key: "url", TemplateAs: v1.TemplateScopeValues}}}
-	}
-	return &v1.ExternalSecret{
-		ObjectMeta: metav1.ObjectMeta{Name: "app", Finalizers: []string{v1.ExternalSecretFinalizer}},
-		Spec: v1.ExternalSecretSpec{
-			SecretStoreRef: v1.SecretStoreRef{Kind: kind, Name: store},
-			Target: v1.ExternalSecretTarget{Name: "first", Template: &v1.ExternalSecretTemplate{
-				EngineVersion: v1.TemplateEngineV2,
-				TemplateFrom:  []v1.TemplateFrom{{ConfigMap: from("templates")}, {Secret: from("templates")}},
-			}},
-			Data: []v1.ExternalSecretData{{SecretKey: "password", RemoteRef: v1.ExternalSecretDataRemoteRef{Key: "source", Property: "password"}}},
-		},
-	}
-}
-
-// written waits until the Secret has the value under the key url.
-func (u tenant) written(name, url string) *corev1.Secret {
-	u.Helper()
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: u.namespace, Name: name}}
-	eventually(u.T, "Secret "+name+" holds "+url, func(ctx context.Context) bool {
-		return u.Get(ctx, client.ObjectKeyFromObject(s), s) == nil && string(s.Data["url"]) == url
-	})
-	return s
-}
-
-func (u tenant) gone(o client.Object) {
-	u.Helper()
-	eventually(u.T, o.GetName()+" is gone", func(ctx context.Context) bool {
-		return apierrors.IsNotFound(u.Get(ctx, client.ObjectKeyFromObject(o), o))
-	})
-}
-
-// patch changes an object that the controller writes too.
-func (u tenant) patch(o client.Object, change string) {
-	u.Helper()
-	if err := u.Patch(u.Context(), o, client.RawPatch(types.MergePatchType, []byte(change))); err != nil {
-		u.Fatal(err)
-	}
-}
-
-// work goes through all that the controller does for an ExternalSecret.
-func (u tenant) work(es *v1.ExternalSecret) {
-	u.Helper()
-	u.put(
-		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "templates"}, Data: map[string]string{"url": "config"}},
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "templates"}, StringData: map[string]string{"url": "https://u:{{ .password }}@host"}},
-		es,
-	)
-	const url = "https://u:p@host"
-	s := u.written("first", url)
-	for _, name := range []string{"stray", "another-stray"} {
-		u.put(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: s.Labels, OwnerReferences: s.OwnerReferences}})
-	}
-	u.patch(s, `{"data":{"url":"ZWRpdGVk"}}`)
-	s = u.written("first", url)
-	u.patch(es, `{"spec":{"target":{"name":"second"}}}`)
-	u.written("second", url)
-	u.gone(s)
-	if err := u.Delete(u.Context(), es); err != nil {
-		u.Fatal(err)
-	}
-	u.gone(es)
-}
+// loopback is where the API server of the tests is.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 func TestControllerHasTheRightsItUses(t *testing.T) {
 	admin, plane := installed(t)
@@ -263,16 +167,21 @@ func TestControllerHasTheRightsItUses(t *testing.T) {
 	}
 	account := object[corev1.ServiceAccount](t, "ServiceAccount", system)
 	seen := run(t, plane, admin, account, func(o *controller.Options) {
+		o.EgressAllow = loopback
 		o.LeaderElection = controller.LeaderElection{
 			Enabled: true, ID: "external-secrets-controller", Namespace: system,
 			Lease: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryGap: 50 * time.Millisecond,
 		}
 	})
-	u.work(u.externalSecret(v1.ClusterSecretStoreKind, shared.Name))
+	u.pull(u.externalSecret(v1.ClusterSecretStoreKind, shared.Name))
+	u.identify()
+	u.push(seen, v1alpha1.PushSecretStoreRef{Kind: v1.ClusterSecretStoreKind, Name: shared.Name}, v1alpha1.PushSecretStoreRef{Name: own.Name})
+	u.spread(shared.Name)
+	u.generate(append(generators.Kinds(), generators.ClusterGeneratorKind)...)
 	granted := rights(object[rbacv1.ClusterRole](t, "ClusterRole", "keyferry-controller").Rules)
 	maps.Copy(granted, rights(object[rbacv1.Role](t, "Role", "keyferry-leader-election").Rules))
 	// Owner references are not checked by this API server.
-	delete(granted, "external-secrets.io/externalsecrets/finalizers")
+	maps.DeleteFunc(granted, func(resource string, _ []string) bool { return strings.HasSuffix(resource, "/finalizers") })
 	// When equal events become a series, which is patched, is the recorder's to decide.
 	granted["events.k8s.io/events"] = []string{"create"}
 	var left []string
@@ -320,9 +229,12 @@ func TestOneNamespaceNeedsARoleOnly(t *testing.T) {
 		},
 		&v1.SecretStore{ObjectMeta: metav1.ObjectMeta{Name: "own"}, Spec: u.provider()},
 	)
-	run(t, plane, admin, account, func(o *controller.Options) {
+	seen := run(t, plane, admin, account, func(o *controller.Options) {
 		o.Namespace, o.ClusterStores = u.namespace, false
-		o.EgressAllow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		o.EgressAllow = loopback
 	})
-	u.work(u.externalSecret(v1.SecretStoreKind, "own"))
+	u.pull(u.externalSecret(v1.SecretStoreKind, "own"))
+	u.identify()
+	u.push(seen, v1alpha1.PushSecretStoreRef{Name: "own"})
+	u.generate()
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,35 +83,58 @@ func documents(t *testing.T, where string, b []byte) []sample {
 	}
 }
 
+// whole makes an object of a part of a spec: of a PushSecret if a field says so, else of
+// an ExternalSecret.
+func whole(spec map[string]any) map[string]any {
+	pushes := slices.ContainsFunc([]string{"secretStoreRefs", "selector", "dataTo", "template", "updatePolicy", "deletionPolicy"}, func(field string) bool {
+		return spec[field] != nil
+	})
+	version, kind, all := "v1", "ExternalSecret", map[string]any{
+		"secretStoreRef": map[string]any{"name": "sample"},
+		"dataFrom":       []any{map[string]any{"extract": map[string]any{"key": "sample"}}},
+	}
+	if pushes {
+		version, kind, all = "v1alpha1", "PushSecret", map[string]any{
+			"secretStoreRefs": []any{map[string]any{"name": "sample"}},
+			"selector":        map[string]any{"secret": map[string]any{"name": "sample"}},
+		}
+	}
+	maps.Copy(all, spec)
+	return map[string]any{
+		"apiVersion": "external-secrets.io/" + version, "kind": kind, "metadata": map[string]any{"name": "sample"}, "spec": all,
+	}
+}
+
+// login makes a store of the page's provider that logs in as a sample shows.
+func login(page string, auth any) map[string]any {
+	name, spec := page, map[string]any{"server": "https://store.example.com", "auth": auth}
+	switch page {
+	case "openbao":
+		name = "openBao"
+	case "aws":
+		spec = map[string]any{"service": "SecretsManager", "region": "eu-central-1", "auth": auth}
+	}
+	return map[string]any{
+		"apiVersion": "external-secrets.io/v1", "kind": "SecretStore", "metadata": map[string]any{"name": "sample"},
+		"spec": map[string]any{"provider": map[string]any{name: spec}},
+	}
+}
+
 // completed makes an object of a sample that shows a part of one: the spec of an
-// ExternalSecret, or how a provider's store logs in.
+// ExternalSecret or a PushSecret, or how a provider's store logs in.
 func (s sample) completed() sample {
 	if s.object["kind"] != nil {
 		return s
 	}
 	if auth, ok := s.object["auth"]; ok {
-		provider := strings.TrimSuffix(filepath.Base(s.where[:strings.LastIndex(s.where, ":")]), ".md")
-		if provider == "openbao" {
-			provider = "openBao"
-		}
-		s.object = map[string]any{
-			"apiVersion": "external-secrets.io/v1", "kind": "SecretStore", "metadata": map[string]any{"name": "sample"},
-			"spec": map[string]any{"provider": map[string]any{provider: map[string]any{"server": "https://store.example.com", "auth": auth}}},
-		}
+		s.object = login(strings.TrimSuffix(filepath.Base(s.where[:strings.LastIndex(s.where, ":")]), ".md"), auth)
 		return s
 	}
 	spec, ok := s.object["spec"].(map[string]any)
 	if !ok {
 		return s
 	}
-	whole := map[string]any{
-		"secretStoreRef": map[string]any{"name": "sample"},
-		"dataFrom":       []any{map[string]any{"extract": map[string]any{"key": "sample"}}},
-	}
-	maps.Copy(whole, spec)
-	s.object = map[string]any{
-		"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": map[string]any{"name": "sample"}, "spec": whole,
-	}
+	s.object = whole(spec)
 	return s
 }
 
@@ -155,6 +179,7 @@ func TestSamplesAreTaken(t *testing.T) {
 func TestSamplesThatAreWrongAreRefused(t *testing.T) {
 	for _, text := range []string{
 		"spec:\n  targt: {}\n",
+		"spec:\n  updatePolicy: Sometimes\n",
 		"auth:\n  appRole: {}\n",
 	} {
 		s := documents(t, "provider/vault.md:1", []byte(text))[0]

@@ -10,9 +10,9 @@ import (
 	"github.com/keyferry/keyferry/template"
 )
 
-// Answer is what a store said to one Source.
+// Answer is what a store said to one Source, or a generator made for it.
 type Answer struct {
-	// Secret is what data and extract read.
+	// Secret is what data and extract read; its Fields are what a generator made.
 	Secret secret.Secret
 	// Found is what find found: name → secret, filtered by name already.
 	Found map[string]secret.Secret
@@ -40,7 +40,7 @@ type Data struct {
 // by conversion or by rewriting, are an Invalid error that names both.
 //
 // A secret that is not there is left out and listed in Missing, unless the
-// deletionPolicy is Retain: then it is an error. A property that is not in a secret
+// deletionPolicy is Retain: then it is an error, as it always is from a generator. A property that is not in a secret
 // always is one: a mistyped path must not delete anything. Of several errors the first in
 // spec order is returned, with the number of the others.
 func Collect(ctx context.Context, engine *template.Engine, spec *esv1.ExternalSecretSpec, sources []Source, answers []Answer) (Data, error) {
@@ -58,7 +58,7 @@ func Collect(ctx context.Context, engine *template.Engine, spec *esv1.ExternalSe
 			for k := range values {
 				out.From[k] = src.Field
 			}
-		case secret.KindOf(answers[i].Err) == secret.NotFound && deletionPolicy(spec) != esv1.DeletionPolicyRetain:
+		case tolerated(spec, src, answers[i].Err):
 			out.Missing = append(out.Missing, src.Field)
 		case failed == nil:
 			failed = &fieldError{where: src.where(answers[i].Err == nil), err: err}
@@ -70,6 +70,11 @@ func Collect(ctx context.Context, engine *template.Engine, spec *esv1.ExternalSe
 		return Data{}, failed
 	}
 	return out, nil
+}
+
+// tolerated reports whether a source may have nothing.
+func tolerated(spec *esv1.ExternalSecretSpec, src Source, err error) bool {
+	return src.Generator == nil && secret.KindOf(err) == secret.NotFound && deletionPolicy(spec) != esv1.DeletionPolicyRetain
 }
 
 // collector works on one source.
@@ -92,10 +97,11 @@ func (c collector) values(ctx context.Context, spec *esv1.ExternalSecretSpec, i 
 	if err != nil {
 		return nil, err
 	}
-	if len(entry.Rewrite) == 0 {
-		in, err = convertKeys(how.conversion, in)
-	} else {
+	switch {
+	case len(entry.Rewrite) > 0:
 		in, err = rewrite(ctx, c.engine, entry.Rewrite, in)
+	case c.source.Generator == nil:
+		in, err = convertKeys(how.conversion, in)
 	}
 	if err != nil {
 		return nil, err
@@ -126,6 +132,9 @@ func (c collector) single(entry *esv1.ExternalSecretData) (map[string]secret.Val
 
 // many returns the values of an entry of spec.dataFrom, and how to treat them.
 func (c collector) many(entry *esv1.ExternalSecretDataFromRemoteRef) (map[string]secret.Value, treatment, error) {
+	if c.source.Generator != nil {
+		return maps.Clone(c.answer.Secret.Fields), treatment{}, nil
+	}
 	if f := entry.Find; f != nil {
 		out := make(map[string]secret.Value, len(c.answer.Found))
 		for name, found := range c.answer.Found {

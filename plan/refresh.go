@@ -84,17 +84,20 @@ func interval(spec *esv1.ExternalSecretSpec) time.Duration {
 	return spec.RefreshInterval.Duration
 }
 
+// digestLength is how long the digest in a SyncedVersion is.
+const digestLength = 32
+
 // SyncedVersion returns what status.syncedResourceVersion holds after a sync of
 // es as it is: its generation and a digest of its labels and annotations, none of
 // which is secret, with the force-sync annotation told apart.
-func SyncedVersion(es *esv1.ExternalSecret) string {
-	rest := maps.Clone(es.Annotations)
+func SyncedVersion(es metav1.Object) string {
+	rest := maps.Clone(es.GetAnnotations())
 	delete(rest, esv1.AnnotationForceSync)
 	h := sha256.New()
-	hashMap(h, es.Labels)
+	hashMap(h, es.GetLabels())
 	hashMap(h, rest)
-	version := fmt.Sprintf("%d-%s", es.Generation, hex.EncodeToString(h.Sum(nil)[:16]))
-	if v, ok := es.Annotations[esv1.AnnotationForceSync]; ok {
+	version := fmt.Sprintf("%d-%s", es.GetGeneration(), hex.EncodeToString(h.Sum(nil)[:digestLength/2]))
+	if v, ok := es.GetAnnotations()[esv1.AnnotationForceSync]; ok {
 		forced := sha256.Sum256([]byte(v))
 		version += "-" + hex.EncodeToString(forced[:8])
 	}

@@ -44,11 +44,11 @@ func (t Target) render(ctx context.Context) (rendered, error) {
 		maps.Copy(r.out.data, t.Data.Values)
 	}
 	for i := range tpl.TemplateFrom {
-		if err := r.from(ctx, templateFromField(i), &tpl.TemplateFrom[i]); err != nil {
+		if err := r.from(ctx, templateFromField(t.templateField(), i), &tpl.TemplateFrom[i]); err != nil {
 			return rendered{}, err
 		}
 	}
-	const field = "spec.target.template"
+	field := t.templateField()
 	values, err := r.each(ctx, field+".data", tpl.Data)
 	if err != nil {
 		return rendered{}, err

@@ -209,7 +209,11 @@ func (w *world) decide(t *testing.T) (plan.Action, error) {
 
 // answer reads from a store, as package store would.
 func (w *world) answer(s plan.Source) plan.Answer {
-	held, ok := w.stores[s.Store.String()]
+	from := s.Store.String()
+	if s.Generator != nil { // what it makes is under its name
+		from, s.Ref.Key = s.Generator.Kind+"/"+s.Generator.Name, "made"
+	}
+	held, ok := w.stores[from]
 	if !ok {
 		return plan.Answer{Err: &secret.Error{Kind: secret.NotFound, Op: "open"}}
 	}

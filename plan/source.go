@@ -19,8 +19,9 @@ func (r StoreRef) String() string { return r.Kind + "/" + r.Name }
 type Source struct {
 	// Field is the path of the entry, for errors: "spec.dataFrom[2].find".
 	Field string
-	// Store answers it.
-	Store StoreRef
+	// Store answers it; Generator does, if that is set, and then there is no Store.
+	Store     StoreRef
+	Generator *esv1.GeneratorRef
 	// Ref is what data and extract read; its Property is the manifest's.
 	Ref secret.Ref
 	// Find is set for find, and Ref is not.
@@ -30,6 +31,9 @@ type Source struct {
 // where names the entry and its store in a message, and the key unless the store's
 // own words have it.
 func (s Source) where(withKey bool) string {
+	if g := s.Generator; g != nil {
+		return fmt.Sprintf("%s (%s/%s)", s.Field, g.Kind, g.Name)
+	}
 	if s.Find != nil || !withKey {
 		return fmt.Sprintf("%s (%s)", s.Field, s.Store)
 	}
@@ -51,8 +55,7 @@ type TemplateSource struct {
 func (s TemplateSource) Key() string { return s.Kind + "/" + s.Name }
 
 // Sources returns what has to be read, in the order in which it counts: dataFrom,
-// then data. It fails with Invalid, and with Unsupported for a generator; the
-// error names the field.
+// then data. It fails with Invalid; the error names the field.
 func Sources(spec *esv1.ExternalSecretSpec) ([]Source, error) {
 	if len(spec.Data)+len(spec.DataFrom) == 0 {
 		return nil, invalid("spec", "nothing to fetch: set spec.data or spec.dataFrom")
@@ -106,7 +109,10 @@ func Stores(spec *esv1.ExternalSecretSpec) []StoreRef {
 // TemplateSources returns the ConfigMaps and Secrets that templateFrom names,
 // each once, in spec order.
 func TemplateSources(spec *esv1.ExternalSecretSpec) []TemplateSource {
-	tpl := spec.Target.Template
+	return templateSources(fieldTemplate, spec.Target.Template)
+}
+
+func templateSources(root string, tpl *esv1.ExternalSecretTemplate) []TemplateSource {
 	if tpl == nil {
 		return nil
 	}
@@ -127,7 +133,7 @@ func TemplateSources(spec *esv1.ExternalSecretSpec) []TemplateSource {
 		}
 	}
 	for i, from := range tpl.TemplateFrom {
-		field := templateFromField(i)
+		field := templateFromField(root, i)
 		add(kindConfigMap, field+".configMap", from.ConfigMap)
 		add(kindSecret, field+".secret", from.Secret)
 	}
@@ -139,7 +145,11 @@ const (
 	kindSecret    = "Secret"
 )
 
-func templateFromField(i int) string { return fmt.Sprintf("spec.target.template.templateFrom[%d]", i) }
+const fieldTemplate = "spec.target.template"
+
+func templateFromField(template string, i int) string {
+	return fmt.Sprintf("%s.templateFrom[%d]", template, i)
+}
 
 // fromStore returns the store that an entry of dataFrom names itself.
 func fromStore(ref *esv1.StoreGeneratorSourceRef) esv1.SecretStoreRef {
@@ -174,6 +184,9 @@ func fromSource(spec *esv1.ExternalSecretSpec, i int) (Source, error) {
 	if err := checkFrom(field, entry); err != nil {
 		return Source{}, err
 	}
+	if entry.SourceRef != nil && entry.SourceRef.GeneratorRef != nil {
+		return Source{Field: field + ".sourceRef.generatorRef", Generator: entry.SourceRef.GeneratorRef}, nil
+	}
 	store, err := checkedStore(spec, field, fromStore(entry.SourceRef))
 	if err != nil {
 		return Source{}, err
@@ -194,8 +207,8 @@ func checkFrom(field string, entry *esv1.ExternalSecretDataFromRemoteRef) error 
 	if entry.Extract != nil && entry.Find != nil {
 		return invalid(field, "extract and find cannot be combined: use one entry for each")
 	}
-	if entry.Extract == nil && entry.Find == nil {
-		return invalid(field, "says nothing: set extract or find")
+	if entry.Extract == nil && entry.Find == nil && (entry.SourceRef == nil || entry.SourceRef.GeneratorRef == nil) {
+		return invalid(field, "says nothing: set extract, find or sourceRef.generatorRef")
 	}
 	for j, op := range entry.Rewrite {
 		if err := checkRewrite(fmt.Sprintf("%s.rewrite[%d]", field, j), op); err != nil {
@@ -211,13 +224,13 @@ func checkSourceRef(field string, entry *esv1.ExternalSecretDataFromRemoteRef) e
 	case ref == nil:
 		return nil
 	case ref.GeneratorRef == nil && ref.SecretStoreRef == nil:
-		return invalid(field, "is empty: set storeRef, or remove it")
+		return invalid(field, "is empty: set storeRef or generatorRef, or remove it")
 	case ref.GeneratorRef == nil:
 		return nil
 	case entry.Extract != nil || entry.Find != nil || ref.SecretStoreRef != nil:
 		return invalid(field+".generatorRef", "cannot be combined with extract, find or storeRef: use one entry for each")
 	}
-	return noGenerators(field + ".generatorRef")
+	return CheckGenerator(field+".generatorRef", ref.GeneratorRef)
 }
 
 func checkRewrite(field string, op esv1.ExternalSecretRewrite) error {
@@ -245,7 +258,7 @@ func dataSource(spec *esv1.ExternalSecretSpec, i int) (Source, error) {
 	entry := &spec.Data[i]
 	field := fmt.Sprintf("spec.data[%d]", i)
 	if entry.SourceRef != nil && entry.SourceRef.GeneratorRef != nil {
-		return Source{}, noGenerators(field + ".sourceRef.generatorRef")
+		return Source{}, invalid(field+".sourceRef.generatorRef", "a generator makes several keys: name it in spec.dataFrom, and use rewrite or spec.target.template for their names")
 	}
 	if entry.SecretKey == "" {
 		return Source{}, invalid(field+".secretKey", "is empty: name the key of the target")
@@ -256,10 +269,6 @@ func dataSource(spec *esv1.ExternalSecretSpec, i int) (Source, error) {
 	}
 	ref, err := remoteRef(field+".remoteRef", &entry.RemoteRef)
 	return Source{Field: field, Store: store, Ref: ref}, err
-}
-
-func noGenerators(field string) error {
-	return refuse(secret.Unsupported, field, "generators are not part of this build")
 }
 
 func checkedStore(spec *esv1.ExternalSecretSpec, field string, own esv1.SecretStoreRef) (StoreRef, error) {

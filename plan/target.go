@@ -20,7 +20,10 @@ import (
 // Target is all that decides what becomes of the target.
 type Target struct {
 	Object *esv1.ExternalSecret
-	Data   Data
+	// TemplateField is where the template is in the manifest; empty is
+	// spec.target.template.
+	TemplateField string
+	Data          Data
 	// Sources is what the ConfigMaps and Secrets of TemplateSources hold:
 	// TemplateSource.Key() → key → value. A source that does not exist is absent.
 	Sources map[string]map[string]secret.Value
@@ -32,6 +35,13 @@ type Target struct {
 	Engine *template.Engine
 	// AllowGeneric lets targets be something else than a Secret.
 	AllowGeneric bool
+}
+
+func (t Target) templateField() string {
+	if t.TemplateField == "" {
+		return fieldTemplate
+	}
+	return t.TemplateField
 }
 
 // Verb is what is to be done with the target.

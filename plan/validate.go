@@ -14,8 +14,8 @@ import (
 
 // Validate checks what can be known from the spec alone, also what the schema of
 // the CRD and its CEL rules check: objects come from files too. It fails with
-// Invalid, with Unsupported for a generator and with Denied for a Secret that
-// would be a credential of the cluster; the error names the field.
+// Invalid, and with Denied for a Secret that would be a credential of the cluster; the
+// error names the field.
 func Validate(spec *esv1.ExternalSecretSpec) error {
 	if _, err := Sources(spec); err != nil {
 		return err
@@ -92,7 +92,7 @@ func checkTemplate(spec *esv1.ExternalSecretSpec) error {
 	for i, from := range tpl.TemplateFrom {
 		target, ok := secretTarget(from.Target)
 		if !ok && !isGeneric(spec) {
-			return invalid(templateFromField(i)+".target", "%q: a Secret takes Data, Annotations or Labels", from.Target)
+			return invalid(templateFromField(fieldTemplate, i)+".target", "%q: a Secret takes Data, Annotations or Labels", from.Target)
 		}
 		annotated = annotated || target == esv1.TemplateTargetAnnotations
 	}

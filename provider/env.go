@@ -41,7 +41,8 @@ func (e referentError) Error() string { return string(e) }
 
 // CredentialRef is a reference as the manifest of a store has it.
 type CredentialRef struct {
-	// Kind is Secret (also when empty) or ConfigMap.
+	// Kind is Secret (also when empty), ConfigMap, or ServiceAccount: its annotations
+	// are the data then.
 	Kind string
 	// Namespace is what the manifest says; nil if it says nothing.
 	Namespace *string
@@ -57,6 +58,28 @@ type CredentialRef struct {
 	// tenant names set it.
 	Label string
 }
+
+// Consumer is whom a store is open for.
+type Consumer struct {
+	// Namespace is that of the object that uses the store. Empty for a cluster store
+	// whose connections all consumers share; see PerConsumer.
+	Namespace string
+	// StoreKind and StoreName are those of the store's manifest.
+	StoreKind, StoreName string
+}
+
+// ConsumerOf returns whom a store is open for; the zero Consumer if its surroundings
+// do not say.
+func ConsumerOf(env Env) Consumer {
+	if e, ok := env.(interface{ Consumer() Consumer }); ok {
+		return e.Consumer()
+	}
+	return Consumer{}
+}
+
+// PerConsumer is implemented by the spec of a provider that can need one connection
+// for each namespace of consumers, because it tells the backend whom it is for.
+type PerConsumer interface{ PerConsumer() bool }
 
 // TokenRequest asks for a service account token.
 type TokenRequest struct {

@@ -15,6 +15,9 @@ type Definition[S any] struct {
 	Name string
 	// Label is the provider label of ESO's metrics, such as "HashiCorp/Vault".
 	Label string
+	// Service, if not nil, names the part of the backend that a spec is for: the label
+	// is "Label/Service" then.
+	Service func(spec *S) string
 	// Access is what its stores can do.
 	Access Access
 	// Validate checks a spec without I/O; its errors are Invalid and name the
@@ -25,30 +28,34 @@ type Definition[S any] struct {
 	// the backend, and not again above it. Nil drops Property and Namespace, which
 	// is right for every backend that stores whole secrets.
 	Address func(spec *S, ref secret.Ref) secret.Ref
+	// Batch is how many secrets one call of the backend reads, for a provider whose
+	// stores are a Batcher: reads are gathered for a moment to fill a call. Nil or 0
+	// says that nothing is won by waiting.
+	Batch func(spec *S) int
+	// Flat is true if the properties of a secret are the names of its fields, never
+	// paths: "a.b" is written as one field of that name.
+	Flat bool
 	// Open connects. It may log in, or leave that to the first call.
 	Open func(ctx context.Context, spec *S, env Env) (Store, error)
 }
 
 // Provider is a Definition with its type hidden.
 type Provider struct {
-	Name, Label string
-	Access      Access
-	validate    func(spec any) error
-	address     func(spec any, ref secret.Ref) secret.Ref
-	open        func(ctx context.Context, spec any, env Env) (Store, error)
+	Name     string
+	label    func(spec any) string
+	Access   Access
+	Flat     bool
+	batch    func(spec any) int
+	validate func(spec any) error
+	address  func(spec any, ref secret.Ref) secret.Ref
+	open     func(ctx context.Context, spec any, env Env) (Store, error)
 }
 
 // Define returns the Provider of a Definition.
 func Define[S any](d Definition[S]) Provider {
-	cast := func(spec any) (*S, error) {
-		s, ok := spec.(*S)
-		if !ok || s == nil {
-			return nil, &secret.Error{Kind: secret.Internal, Op: "open", Provider: d.Name, Err: fmt.Errorf("spec is a %T", spec)}
-		}
-		return s, nil
-	}
+	cast := d.cast
 	return Provider{
-		Name: d.Name, Label: d.Label, Access: d.Access,
+		Name: d.Name, Access: d.Access, Flat: d.Flat, label: d.label, batch: d.batch,
 		validate: func(spec any) error {
 			s, err := cast(spec)
 			if err != nil || d.Validate == nil {
@@ -73,11 +80,40 @@ func Define[S any](d Definition[S]) Provider {
 	}
 }
 
+func (d Definition[S]) cast(spec any) (*S, error) {
+	s, ok := spec.(*S)
+	if !ok || s == nil {
+		return nil, &secret.Error{Kind: secret.Internal, Op: "open", Provider: d.Name, Err: fmt.Errorf("spec is a %T", spec)}
+	}
+	return s, nil
+}
+
+func (d Definition[S]) label(spec any) string {
+	if s, err := d.cast(spec); err == nil && d.Service != nil {
+		return d.Label + "/" + d.Service(s)
+	}
+	return d.Label
+}
+
+func (d Definition[S]) batch(spec any) int {
+	if s, err := d.cast(spec); err == nil && d.Batch != nil {
+		return d.Batch(s)
+	}
+	return 0
+}
+
+// Label is the provider label of ESO's metrics for a spec.
+func (p Provider) Label(spec any) string { return p.label(spec) }
+
 // Validate checks a spec without I/O. Its errors are Invalid and name the field.
 func (p Provider) Validate(spec any) error { return p.validate(spec) }
 
 // Address returns the ref that serves ref at the backend. It does no I/O.
 func (p Provider) Address(spec any, ref secret.Ref) secret.Ref { return p.address(spec, ref) }
+
+// Batch is how many secrets one call of the backend reads; 0 if it is not worth
+// waiting for more. It does no I/O.
+func (p Provider) Batch(spec any) int { return p.batch(spec) }
 
 // Open validates the spec and connects.
 func (p Provider) Open(ctx context.Context, spec any, env Env) (Store, error) {

@@ -98,8 +98,8 @@ func TestRegistry(t *testing.T) {
 	if got := r.Names(); !slices.Equal(got, []string{"another", "test"}) {
 		t.Errorf("names %v", got)
 	}
-	if got, err := r.Lookup("test"); err != nil || got.Label != "Test" || got.Access != provider.ReadWrite {
-		t.Errorf("got %q %q, %v", got.Label, got.Access, err)
+	if got, err := r.Lookup("test"); err != nil || got.Label(nil) != "Test" || got.Access != provider.ReadWrite {
+		t.Errorf("got %q %q, %v", got.Label(nil), got.Access, err)
 	}
 	if _, err := r.Lookup("none"); secret.KindOf(err) != secret.Unsupported || !strings.Contains(err.Error(), "[another test]") {
 		t.Errorf("none: %v", err)

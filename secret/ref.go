@@ -3,9 +3,11 @@ package secret
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
+	"unicode/utf8"
 )
 
 // Ref names one secret at a backend, in the backend's own terms.
@@ -70,6 +72,17 @@ func (s Secret) Whole() Value {
 		return Value{}
 	}
 	return hold(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+// Text is Whole for a backend that keeps text. It fails with Invalid, and names the
+// field, if there are fields and one of them is not UTF-8: in JSON it would not survive.
+func (s Secret) Text() (Value, error) {
+	for _, name := range Keys(s.Fields) {
+		if !utf8.Valid(s.Fields[name].Reveal()) {
+			return Value{}, &Error{Kind: Invalid, Op: fmt.Sprintf("key %q", name), Err: errNotText}
+		}
+	}
+	return s.Whole(), nil
 }
 
 // Keys returns the names of a map of values in order: what may be shown of it.

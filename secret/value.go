@@ -46,6 +46,11 @@ func (v Value) Len() int { return len(v.Reveal()) }
 // lengths alone.
 func (v Value) Equal(w Value) bool { return subtle.ConstantTimeCompare(v.Reveal(), w.Reveal()) == 1 }
 
+// Same reports whether both hold the same content: the same bytes, or two JSON
+// objects or lists that are equal as JSON, whatever the order of their members, their
+// spaces and how a number is written.
+func (v Value) Same(w Value) bool { return v.Equal(w) || sameJSON(v.Reveal(), w.Reveal()) }
+
 // Object decodes the value as a JSON object, one Value a member: strings lose
 // their quotes, everything else keeps its JSON form. It fails with Invalid when
 // the value is no JSON object; the error holds nothing of the value.

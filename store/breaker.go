@@ -45,7 +45,7 @@ const (
 func (o outcome) says() says {
 	kind := secret.KindOf(o.err)
 	switch {
-	case errors.Is(o.err, context.Canceled), errors.Is(o.err, errRetired):
+	case errors.Is(o.err, context.Canceled), errors.Is(o.err, ErrRetired):
 		return nothing
 	case !o.opened, kind == secret.Unauthenticated, kind == secret.RateLimited, kind == secret.Unavailable:
 		return fails

@@ -23,6 +23,9 @@ type conn struct {
 	reads   reads
 	address func(secret.Ref) secret.Ref
 	batches atomic.Int32
+	// flat is true if a property is the name of a field, never a path.
+	flat     bool
+	gathered gatherer
 
 	lastUsed time.Time // guarded by the pool
 
@@ -43,8 +46,10 @@ type session struct {
 
 func newConn(p *Pool, place Place) *conn {
 	label, addr := place.Provider, func(ref secret.Ref) secret.Ref { return ref }
+	flat, batch := false, 0
 	if d, err := p.cfg.Registry.Lookup(place.Provider); err == nil {
-		label, addr = d.Label, func(ref secret.Ref) secret.Ref { return d.Address(place.Spec, ref) }
+		label, addr = d.Label(place.Spec), func(ref secret.Ref) secret.Ref { return d.Address(place.Spec, ref) }
+		flat, batch = d.Flat, d.Batch(place.Spec)
 	}
 	// What is shared by all tenants must not know the one that came first.
 	place.Tenant = place.identity().tenant
@@ -53,8 +58,8 @@ func newConn(p *Pool, place Place) *conn {
 		breaker: breaker{clock: p.cfg.Clock},
 		slots:   make(chan struct{}, p.cfg.Concurrency),
 		reads:   reads{m: map[address]*read{}},
-		address: addr,
-		env:     &env{place: place, pool: p, label: label, deps: map[Dependency]string{}, accounts: map[string]bool{}},
+		address: addr, flat: flat, gathered: gatherer{size: batch, patience: patience{gatherFirst, gatherFirst}},
+		env: &env{place: place, pool: p, label: label, trusted: place.Kind == KindClusterSecretStore, deps: map[Dependency]string{}, accounts: map[string]bool{}},
 	}
 }
 
@@ -122,15 +127,8 @@ func (c *conn) attempts(ctx context.Context, f func(context.Context, provider.St
 }
 
 func (c *conn) attempt(ctx context.Context, f func(context.Context, provider.Store) error) outcome {
-	ctx, cancel := context.WithTimeout(ctx, c.pool.cfg.CallTimeout)
+	ctx, cancel := c.pool.deadline(ctx)
 	defer cancel()
-	go func() {
-		select {
-		case <-c.pool.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	s, err := c.acquire(ctx)
 	if err != nil {
 		return outcome{err: c.classified(err)}
@@ -157,7 +155,7 @@ func (c *conn) acquire(ctx context.Context) (*session, error) {
 	c.mu.Lock()
 	if c.retired {
 		c.mu.Unlock()
-		return nil, &secret.Error{Kind: secret.Conflict, Op: "open", Provider: c.place.Provider, Err: errRetired}
+		return nil, &secret.Error{Kind: secret.Conflict, Op: "open", Provider: c.place.Provider, Err: ErrRetired}
 	}
 	s, opener := c.session, c.session == nil
 	if opener {

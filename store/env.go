@@ -15,7 +15,7 @@ import (
 
 // Surroundings is where stores run: a cluster, or a set of files.
 type Surroundings interface {
-	// Load returns a Secret or ConfigMap. It fails with NotFound if there is none.
+	// Load returns a Secret or ConfigMap, or the annotations of a ServiceAccount. It fails with NotFound if there is none.
 	Load(ctx context.Context, kind, namespace, name string) (Loaded, error)
 	// Token issues a token for a service account and says when it ends. It fails
 	// with Unsupported where there are no service accounts.
@@ -27,8 +27,10 @@ type Surroundings interface {
 
 // Loaded is a Secret or ConfigMap as it was read.
 type Loaded struct {
-	Data    map[string]secret.Value
-	Labels  map[string]string
+	Data                map[string]secret.Value
+	Labels, Annotations map[string]string
+	// Type is that of a Secret.
+	Type    string
 	Version string
 }
 
@@ -57,6 +59,8 @@ type env struct {
 	place Place
 	pool  *Pool
 	label string
+	// trusted is true if an administrator names the endpoints.
+	trusted bool
 
 	mu   sync.Mutex
 	deps map[Dependency]string // without version → version
@@ -73,7 +77,7 @@ func (e *env) namespace(field string, named *string) (string, error) {
 	if e.place.Kind != KindClusterSecretStore {
 		if named != nil && *named != e.place.Namespace {
 			return "", &secret.Error{Kind: secret.Denied, Op: "open", Provider: e.place.Provider, Err: fmt.Errorf(
-				"%s.namespace: a SecretStore may refer to its own namespace only: remove the field, or use a ClusterSecretStore", field)}
+				"%s.namespace: a %s may refer to its own namespace only: remove the field, or use a cluster-wide kind", field, e.place.Kind)}
 		}
 		return e.place.Namespace, nil
 	}
@@ -159,7 +163,16 @@ func (e *env) Token(ctx context.Context, req provider.TokenRequest) (secret.Valu
 
 // HTTP implements provider.Env.
 func (e *env) HTTP(t provider.TLS) (*http.Client, error) {
-	return e.pool.cfg.Surroundings.HTTP(t, e.place.Kind == KindClusterSecretStore)
+	return e.pool.cfg.Surroundings.HTTP(t, e.trusted)
+}
+
+// Consumer is what provider.ConsumerOf returns.
+func (e *env) Consumer() provider.Consumer {
+	ns := e.place.Tenant
+	if e.place.Kind != KindClusterSecretStore {
+		ns = e.place.Namespace
+	}
+	return provider.Consumer{Namespace: ns, StoreKind: e.place.Kind, StoreName: e.place.Name}
 }
 
 // Clock implements provider.Env.

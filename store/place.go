@@ -3,6 +3,8 @@ package store
 import (
 	"reflect"
 	"time"
+
+	"github.com/keyferry/keyferry/provider"
 )
 
 // The kinds of store.
@@ -40,10 +42,17 @@ func (p Place) String() string {
 	return p.Kind + " " + p.Namespace + "/" + p.Name
 }
 
-// Referent reports whether the store's credentials are those of each consumer: a
-// cluster store with a reference that has no namespace.
+// Referent reports whether each consumer has connections of its own: of a cluster
+// store with a reference that has no namespace, or one that tells its backend whom
+// it is for.
 func (p Place) Referent() bool {
-	return p.Kind == KindClusterSecretStore && hasOpenReference(reflect.ValueOf(p.Spec))
+	if p.Kind != KindClusterSecretStore {
+		return false
+	}
+	if spec, ok := p.Spec.(provider.PerConsumer); ok && spec.PerConsumer() {
+		return true
+	}
+	return hasOpenReference(reflect.ValueOf(p.Spec))
 }
 
 // identity tells apart what must not share an open store: another manifest, another

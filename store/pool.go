@@ -6,11 +6,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keyferry/keyferry/generator"
 	"github.com/keyferry/keyferry/provider"
 	"github.com/keyferry/keyferry/secret"
 )
 
-var errRetired = errors.New("the store changed or was deleted meanwhile")
+// ErrRetired is why a call was not made: the store is another one by now. It comes as a
+// Conflict; who reads the manifest of the store again finds the new one.
+var ErrRetired = errors.New("the store changed or was deleted meanwhile")
 
 const (
 	defaultConcurrency = 32
@@ -28,7 +31,9 @@ type Metrics interface {
 
 // Config is what a Pool works with. Registry, Surroundings and Clock are required.
 type Config struct {
-	Registry     provider.Registry
+	Registry provider.Registry
+	// Generators may be empty.
+	Generators   generator.Registry
 	Surroundings Surroundings
 	Clock        provider.Clock
 	// Metrics may be nil.
@@ -49,10 +54,12 @@ type Pool struct {
 	kept   kept
 
 	stop     chan struct{}  // closed by Close
+	making   chan struct{}  // slots for generators
 	sessions sync.WaitGroup // the open stores
 
 	mu     sync.Mutex
 	conns  map[identity]*conn
+	locks  map[keyID]*keyLock // of the keys that are written to
 	sweep  time.Time
 	closed bool
 }
@@ -71,10 +78,20 @@ func New(cfg Config) *Pool {
 	if cfg.Recovered == nil {
 		cfg.Recovered = func(Place) {}
 	}
-	p := &Pool{cfg: cfg, stop: make(chan struct{}), conns: map[identity]*conn{}, sweep: cfg.Clock.Now()}
+	p := &Pool{cfg: cfg, stop: make(chan struct{}), making: make(chan struct{}, cfg.Concurrency), conns: map[identity]*conn{}, locks: map[keyID]*keyLock{}, sweep: cfg.Clock.Now()}
 	p.tokens = tokens{issue: cfg.Surroundings.Token, clock: cfg.Clock, timeout: cfg.CallTimeout, held: map[string]heldToken{}}
 	p.kept = kept{clock: cfg.Clock, stop: p.stop}
 	return p
+}
+
+// stopped reports whether the pool is closing.
+func (p *Pool) stopped() bool {
+	select {
+	case <-p.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 type uncounted struct{}
@@ -102,7 +119,7 @@ func (p *Pool) conn(place Place) (*conn, error) {
 		p.retireLocked(func(old *conn) bool { return old.id.uid == id.uid && old.id.generation < id.generation })
 		for other := range p.conns {
 			if other.uid == id.uid && other.generation > id.generation {
-				return nil, &secret.Error{Kind: secret.Conflict, Op: "open", Provider: place.Provider, Err: errRetired}
+				return nil, &secret.Error{Kind: secret.Conflict, Op: "open", Provider: place.Provider, Err: ErrRetired}
 			}
 		}
 		c = newConn(p, place)

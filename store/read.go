@@ -130,6 +130,10 @@ type pending struct {
 // others may wait for them; their deadline is that of a call.
 func (c *conn) fetch(ctx context.Context, own []pending) {
 	ctx = context.WithoutCancel(ctx)
+	if c.gathered.size > 1 && len(own) > 0 {
+		c.gather(ctx, own)
+		return
+	}
 	if len(own) > 1 && c.batches.Load() != batchesNot {
 		go c.fetchMany(ctx, own)
 		return

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -10,13 +11,15 @@ import (
 
 	"k8s.io/utils/clock"
 
+	generators "github.com/keyferry/keyferry/generators/all"
 	"github.com/keyferry/keyferry/internal/cli"
-	"github.com/keyferry/keyferry/providers/all"
+	providers "github.com/keyferry/keyferry/providers/all"
 )
 
 func main() {
-	registry, err := all.Registry()
-	if err != nil {
+	stores, err := providers.Registry()
+	made, more := generators.Registry()
+	if err := errors.Join(err, more); err != nil {
 		fmt.Fprintln(os.Stderr, "keyferry:", err)
 		os.Exit(1)
 	}
@@ -31,7 +34,7 @@ func main() {
 		signal.Stop(signals) // a second signal ends the process at once
 		cancel(cause)
 	}()
-	os.Exit(cli.Run(ctx, cli.New(cli.Build{Version: version(), Registry: registry, Clock: clock.RealClock{}})))
+	os.Exit(cli.Run(ctx, cli.New(cli.Build{Version: version(), Registry: stores, Generators: made, Clock: clock.RealClock{}})))
 }
 
 // version is that of the module, as the go command records it in the binary.

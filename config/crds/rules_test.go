@@ -39,6 +39,32 @@ func manyData(n int, extra string) string {
 	return externalSecret("data: [" + b.String() + "{secretKey: " + extra + ", remoteRef: {key: b}}]")
 }
 
+func awsStore(rest string) string {
+	return store(`aws: {service: SecretsManager, region: eu-west-1, ` + rest + `}`)
+}
+
+func clusterExternalSecret(rest string) string {
+	return "apiVersion: external-secrets.io/v1\nkind: ClusterExternalSecret\nmetadata: {generateName: ces-}\nspec: {externalSecretSpec: {dataFrom: [{extract: {key: a}}]}, " + rest + "}"
+}
+
+func pushSpec(kind, spec string) string {
+	return "apiVersion: external-secrets.io/v1alpha1\nkind: " + kind + "\nmetadata: {generateName: ps-}\nspec: {" + spec + "}"
+}
+
+func pushSecret(rest string) string {
+	return pushSpec("PushSecret", "secretStoreRefs: [{name: a}], selector: {secret: {name: a}}, "+rest)
+}
+
+func dataTo(entry string) string { return pushSecret("dataTo: [{" + entry + "}]") }
+
+func clusterPushSecret(rest string) string {
+	return pushSpec("ClusterPushSecret", "pushSecretSpec: {secretStoreRefs: [{name: a}], selector: {secret: {name: a}}}, "+rest)
+}
+
+func generator(kind, spec string) string {
+	return "apiVersion: generators.external-secrets.io/v1alpha1\nkind: " + kind + "\nmetadata: {generateName: g-}\nspec: {" + spec + "}"
+}
+
 type ruleCase struct {
 	manifest string
 	message  string // empty: accepted
@@ -46,7 +72,7 @@ type ruleCase struct {
 
 func rules() map[string]ruleCase {
 	out := map[string]ruleCase{}
-	for _, group := range []map[string]ruleCase{externalSecretRules(), targetRules(), templateRules(), storeRules(), caRules(), providerRules()} {
+	for _, group := range []map[string]ruleCase{externalSecretRules(), targetRules(), templateRules(), storeRules(), caRules(), providerRules(), awsRules(), fanoutRules(), pushRules(), generatorRules()} {
 		maps.Copy(out, group)
 	}
 	return out
@@ -141,8 +167,8 @@ func storeRules() map[string]ruleCase {
 		"no provider":                {storeSpec("SecretStore", `controller: a`), "spec.provider"},
 		"an empty provider":          {store(``), "spec.provider"},
 		"two providers":              {store(`fake: {data: []}, webhook: {url: "https://w"}`), "spec.provider"},
-		"two providers, one unknown": {store(`fake: {data: []}, aws: {region: a}`), "spec.provider"},
-		"an unknown provider":        {store(`aws: {region: a}`), ""},
+		"two providers, one unknown": {store(`fake: {data: []}, gcpsm: {projectID: a}`), "spec.provider"},
+		"an unknown provider":        {store(`gcpsm: {projectID: a}`), ""},
 
 		"refreshInterval in seconds":           {storeSpec("SecretStore", fake+`refreshInterval: 300`), ""},
 		"refreshInterval 0 seconds":            {storeSpec("SecretStore", fake+`refreshInterval: 0`), ""},
@@ -217,4 +243,167 @@ func providerRules() map[string]ruleCase {
 		"openBao with two CAs":        {openBao(`caBundle: YQ==, caProvider: {type: Secret, name: a, key: b}`), "set caBundle or caProvider, not both"},
 		"openBao with a CA bundle":    {openBao(`caBundle: YQ==`), ""},
 	}
+}
+
+func awsRules() map[string]ruleCase {
+	const days, both, tags = "recoveryWindowInDays must be 7 to 30", "set it or recoveryWindowInDays, not both", "customSessionTags must not set"
+	return map[string]ruleCase{
+		"aws":                             {awsStore(``), ""},
+		"aws ParameterStore":              {store(`aws: {service: ParameterStore, region: a}`), ""},
+		"aws CertificateManager":          {store(`aws: {service: CertificateManager, region: a}`), ""},
+		"aws of no known service":         {store(`aws: {service: S3, region: a}`), "service"},
+		"aws without a service":           {store(`aws: {region: a}`), "service"},
+		"aws without a region":            {store(`aws: {service: SecretsManager}`), "region"},
+		"aws with half a session tag":     {awsStore(`sessionTags: [{key: a}]`), "sessionTags[0].value"},
+		"aws with tags of its own":        {awsStore(`sessionTagsPolicy: Custom, customSessionTags: {team: a}`), ""},
+		"aws with a tag that tells lies":  {awsStore(`sessionTagsPolicy: Custom, customSessionTags: {esoNamespace: a}`), tags},
+		"aws with a store that is forged": {awsStore(`customSessionTags: {team: a, esoStoreName: b}`), tags},
+		"aws with a kind that is forged":  {awsStore(`customSessionTags: {esoStoreKind: b}`), tags},
+		"aws with tags of no known sort":  {awsStore(`sessionTagsPolicy: All`), "sessionTagsPolicy"},
+		"aws that recovers for a week":    {awsStore(`secretsManager: {recoveryWindowInDays: 7}`), ""},
+		"aws that recovers for 30 days":   {awsStore(`secretsManager: {recoveryWindowInDays: 30, forceDeleteWithoutRecovery: false}`), ""},
+		"aws that recovers for 6 days":    {awsStore(`secretsManager: {recoveryWindowInDays: 6}`), days},
+		"aws that recovers for 31 days":   {awsStore(`secretsManager: {recoveryWindowInDays: 31}`), days},
+		"aws that deletes at once":        {awsStore(`secretsManager: {forceDeleteWithoutRecovery: true}`), ""},
+		"aws with 0 days":                 {awsStore(`secretsManager: {forceDeleteWithoutRecovery: true, recoveryWindowInDays: 0}`), ""},
+		"aws that cannot decide":          {awsStore(`secretsManager: {forceDeleteWithoutRecovery: true, recoveryWindowInDays: 7}`), both},
+	}
+}
+
+func fanoutRules() map[string]ruleCase {
+	const spec = "spec is needed"
+	return map[string]ruleCase{
+		"ces":                            {clusterExternalSecret(`namespaceSelectors: [{}], refreshTime: 1m`), ""},
+		"ces without spec":               {"apiVersion: external-secrets.io/v1\nkind: ClusterExternalSecret\nmetadata: {name: a}", spec},
+		"ces without externalSecretSpec": {"apiVersion: external-secrets.io/v1\nkind: ClusterExternalSecret\nmetadata: {name: a}\nspec: {}", "externalSecretSpec"},
+		"ces of an empty ExternalSecret": {"apiVersion: external-secrets.io/v1\nkind: ClusterExternalSecret\nmetadata: {name: a}\nspec: {externalSecretSpec: {}}", "data and dataFrom are both empty"},
+		"ces with a name that is none":   {clusterExternalSecret(`externalSecretName: A_b`), "externalSecretName"},
+		"ces with a namespace by name":   {clusterExternalSecret(`namespaces: [a-b]`), ""},
+		"ces with no such namespace":     {clusterExternalSecret(`namespaces: [a.b]`), "namespaces[0]"},
+		"ces with a refreshTime in days": {clusterExternalSecret(`refreshTime: 1d`), "refreshTime must be a duration"},
+
+		"cps":                          {clusterPushSecret(`namespaceSelectors: [{}], refreshTime: 1m`), ""},
+		"cps without spec":             {"apiVersion: external-secrets.io/v1alpha1\nkind: ClusterPushSecret\nmetadata: {name: a}", spec},
+		"cps without pushSecretSpec":   {pushSpec("ClusterPushSecret", ``), "pushSecretSpec"},
+		"cps of nothing":               {pushSpec("ClusterPushSecret", `pushSecretSpec: {secretStoreRefs: [{name: a}], selector: {}}`), "selector"},
+		"cps with a name that is none": {clusterPushSecret(`pushSecretName: A_b`), "pushSecretName"},
+		"cps with a refreshTime":       {clusterPushSecret(`refreshTime: soon`), "refreshTime must be a duration"},
+	}
+}
+
+func pushRules() map[string]ruleCase {
+	const storeRef = "storeRef must name one of spec.secretStoreRefs"
+	from := func(selector string) string {
+		return pushSpec("PushSecret", "secretStoreRefs: [{name: a}], selector: {"+selector+"}")
+	}
+	to := func(refs string) string {
+		return pushSpec("PushSecret", "secretStoreRefs: ["+refs+"], selector: {secret: {name: a}}")
+	}
+	return map[string]ruleCase{
+		"push without spec":            {"apiVersion: external-secrets.io/v1alpha1\nkind: PushSecret\nmetadata: {name: a}", "spec is needed"},
+		"push from a name":             {from(`secret: {name: a}`), ""},
+		"push from labels":             {from(`secret: {selector: {matchLabels: {a: b}}}`), ""},
+		"push from a generator":        {from(`generatorRef: {kind: Password, name: a}`), ""},
+		"push from a cluster's one":    {from(`generatorRef: {kind: ClusterGenerator, name: a}`), ""},
+		"push from no known kind":      {from(`generatorRef: {kind: Dice, name: a}`), "kind"},
+		"push from nothing":            {from(``), "selector"},
+		"push from no Secret":          {from(`secret: {}`), "set name or selector"},
+		"push from two sources":        {from(`secret: {name: a}, generatorRef: {kind: Password, name: a}`), "selector"},
+		"push without a selector":      {pushSpec("PushSecret", `secretStoreRefs: [{name: a}]`), "selector"},
+		"push without stores":          {pushSpec("PushSecret", `selector: {secret: {name: a}}`), "secretStoreRefs"},
+		"push to stores by label":      {to(`{labelSelector: {matchLabels: {a: b}}, kind: ClusterSecretStore}`), ""},
+		"push to no store":             {to(`{kind: SecretStore}`), "set name or labelSelector"},
+		"push to no known kind":        {to(`{name: a, kind: Vault}`), "kind"},
+		"push with an updatePolicy":    {pushSecret(`updatePolicy: IfNotExists, deletionPolicy: Delete`), ""},
+		"push with no such update":     {pushSecret(`updatePolicy: Merge`), "updatePolicy"},
+		"push with no such deletion":   {pushSecret(`deletionPolicy: Retain`), "deletionPolicy"},
+		"push without a remoteKey":     {pushSecret(`data: [{match: {secretKey: a, remoteRef: {}}}]`), "remoteKey"},
+		"push with no such conversion": {pushSecret(`data: [{match: {remoteRef: {remoteKey: a}}, conversionStrategy: Unicode}]`), "conversionStrategy"},
+		"push never again":             {pushSecret(`refreshInterval: "0"`), ""},
+		"push every day":               {pushSecret(`refreshInterval: 1d`), "refreshInterval must be a duration"},
+		"push with a bootstrap token":  {pushSecret(`template: {type: bootstrap.kubernetes.io/token}`), "is refused"},
+
+		"dataTo of a name":                  {dataTo(`storeRef: {name: a}`), ""},
+		"dataTo of labels":                  {dataTo(`storeRef: {labelSelector: {matchLabels: {a: b}}}`), ""},
+		"dataTo of no store":                {dataTo(`match: {regexp: a}`), storeRef},
+		"dataTo of a kind alone":            {dataTo(`storeRef: {kind: SecretStore}`), storeRef},
+		"dataTo that bundles":               {dataTo(`storeRef: {name: a}, remoteKey: a, rewrite: []`), ""},
+		"dataTo that bundles and rewrites":  {dataTo(`storeRef: {name: a}, remoteKey: a, rewrite: [{transform: {template: a}}]`), "remoteKey and rewrite exclude each other"},
+		"dataTo that rewrites":              {dataTo(`storeRef: {name: a}, rewrite: [{regexp: {source: a, target: b}}, {transform: {template: a}}]`), ""},
+		"dataTo that rewrites by two ways":  {dataTo(`storeRef: {name: a}, rewrite: [{regexp: {source: a, target: b}, transform: {template: a}}]`), "set exactly one of regexp and transform"},
+		"dataTo that rewrites by no way":    {dataTo(`storeRef: {name: a}, rewrite: [{}]`), "set exactly one of regexp and transform"},
+		"dataTo that rewrites without goal": {dataTo(`storeRef: {name: a}, rewrite: [{regexp: {source: a}}]`), "target"},
+	}
+}
+
+// Which specs each kind of generator takes, alone and in a ClusterGenerator.
+func generatorRules() map[string]ruleCase {
+	const (
+		gitlab = `name: a, auth: {token: {secretRef: {name: a}}}, `
+		gcr    = `projectID: a, auth: `
+	)
+	out := map[string]ruleCase{
+		"ClusterGenerator of two kinds":      {generator("ClusterGenerator", `kind: UUID, generator: {uuidSpec: {}, passwordSpec: {}}`), "spec.generator"},
+		"ClusterGenerator of nothing":        {generator("ClusterGenerator", `kind: UUID, generator: {}`), "spec.generator"},
+		"ClusterGenerator of another kind":   {generator("ClusterGenerator", `kind: UUID, generator: {passwordSpec: {}}`), "generator must have the member that kind names"},
+		"ClusterGenerator of no known kind":  {generator("ClusterGenerator", `kind: Dice, generator: {passwordSpec: {}}`), "spec.kind"},
+		"ClusterGenerator of a stranger":     {generator("ClusterGenerator", `kind: UUID, generator: {beyondtrustWorkloadCredentialsDynamicSecretSpec: {}}`), "generator must have the member that kind names"},
+		"ClusterGenerator without spec":      {"apiVersion: generators.external-secrets.io/v1alpha1\nkind: ClusterGenerator\nmetadata: {name: a}", "spec is needed"},
+		"GeneratorState without what it is":  {generator("GeneratorState", `state: {}`), "spec.resource"},
+		"GeneratorState without what it has": {generator("GeneratorState", `resource: {}`), "spec.state"},
+	}
+	for name, test := range map[string]struct{ kind, member, spec, message string }{
+		"acr":                             {"ACRAccessToken", "acrAccessTokenSpec", `registry: a, auth: {managedIdentity: {}}`, ""},
+		"acr in no known cloud":           {"ACRAccessToken", "acrAccessTokenSpec", `registry: a, auth: {}, environmentType: Cloud`, "environmentType"},
+		"acr without a registry":          {"ACRAccessToken", "acrAccessTokenSpec", `auth: {}`, "registry"},
+		"acr without a secret":            {"ACRAccessToken", "acrAccessTokenSpec", `registry: a, auth: {servicePrincipal: {}}`, "secretRef"},
+		"cloudsmith":                      {"CloudsmithAccessToken", "cloudsmithAccessTokenSpec", `orgSlug: a, serviceSlug: b, serviceAccountRef: {name: a}`, ""},
+		"cloudsmith without a service":    {"CloudsmithAccessToken", "cloudsmithAccessTokenSpec", `orgSlug: a, serviceAccountRef: {name: a}`, "serviceSlug"},
+		"ecr":                             {"ECRAuthorizationToken", "ecrAuthorizationTokenSpec", `region: a, scope: public`, ""},
+		"ecr without a region":            {"ECRAuthorizationToken", "ecrAuthorizationTokenSpec", `role: a`, "region"},
+		"fake":                            {"Fake", "fakeSpec", `data: {a: b}`, ""},
+		"gcr":                             {"GCRAccessToken", "gcrAccessTokenSpec", gcr + `{workloadIdentityFederation: {credConfig: {name: a, key: b}, gcpServiceAccountEmail: a@b.iam.gserviceaccount.com}}`, ""},
+		"gcr without a cluster":           {"GCRAccessToken", "gcrAccessTokenSpec", gcr + `{workloadIdentity: {serviceAccountRef: {name: a}, clusterLocation: a}}`, "clusterName"},
+		"gcr as a person":                 {"GCRAccessToken", "gcrAccessTokenSpec", gcr + `{workloadIdentityFederation: {gcpServiceAccountEmail: a@example.com}}`, "gcpServiceAccountEmail"},
+		"gcr with half a ConfigMap":       {"GCRAccessToken", "gcrAccessTokenSpec", gcr + `{workloadIdentityFederation: {credConfig: {name: a}}}`, "credConfig.key"},
+		"gcr in no region of AWS":         {"GCRAccessToken", "gcrAccessTokenSpec", gcr + `{workloadIdentityFederation: {awsSecurityCredentials: {region: A, awsCredentialsSecretRef: {name: a}}}}`, "region"},
+		"github":                          {"GithubAccessToken", "githubAccessTokenSpec", `appID: "1", installID: "2", auth: {privateKey: {secretRef: {name: a}}}`, ""},
+		"github without a key":            {"GithubAccessToken", "githubAccessTokenSpec", `appID: "1", installID: "2", auth: {}`, "privateKey"},
+		"gitlab for a project":            {"GitlabDeployToken", "gitlabDeployTokenSpec", gitlab + `scopes: [read_registry], projectID: a`, ""},
+		"gitlab for a group":              {"GitlabDeployToken", "gitlabDeployTokenSpec", gitlab + `scopes: [read_registry, write_virtual_registry], groupID: a`, ""},
+		"gitlab for nothing":              {"GitlabDeployToken", "gitlabDeployTokenSpec", gitlab + `scopes: [read_registry]`, "set exactly one of projectID and groupID"},
+		"gitlab for both":                 {"GitlabDeployToken", "gitlabDeployTokenSpec", gitlab + `scopes: [read_registry], projectID: a, groupID: b`, "set exactly one of projectID and groupID"},
+		"gitlab for an empty project":     {"GitlabDeployToken", "gitlabDeployTokenSpec", gitlab + `scopes: [read_registry], projectID: ""`, "projectID"},
+		"gitlab that may do nothing":      {"GitlabDeployToken", "gitlabDeployTokenSpec", gitlab + `scopes: [], projectID: a`, "scopes"},
+		"gitlab that may do what is none": {"GitlabDeployToken", "gitlabDeployTokenSpec", gitlab + `scopes: [api], projectID: a`, "scopes"},
+		"grafana":                         {"Grafana", "grafanaSpec", `url: a, auth: {token: {name: a, key: b}}, serviceAccount: {name: a, role: Viewer, secondsToLive: 1}`, ""},
+		"grafana that ends at once":       {"Grafana", "grafanaSpec", `url: a, auth: {}, serviceAccount: {name: a, role: Viewer, secondsToLive: 0}`, "secondsToLive"},
+		"grafana without a password":      {"Grafana", "grafanaSpec", `url: a, auth: {basic: {username: a}}, serviceAccount: {name: a, role: Viewer}`, "password"},
+		"mfa":                             {"MFA", "mfaSpec", `secret: {name: a, key: b}`, ""},
+		"mfa without a seed":              {"MFA", "mfaSpec", `length: 6`, "secret"},
+		"password":                        {"Password", "passwordSpec", `length: 40, symbols: 0, encoding: base64url, secretKeys: [a, b]`, ""},
+		"password of no known encoding":   {"Password", "passwordSpec", `encoding: rot13`, "encoding"},
+		"password into no key":            {"Password", "passwordSpec", `secretKeys: []`, "secretKeys"},
+		"quay":                            {"QuayAccessToken", "quayAccessTokenSpec", `robotAccount: a+b, serviceAccountRef: {name: a}`, ""},
+		"quay without an account":         {"QuayAccessToken", "quayAccessTokenSpec", `serviceAccountRef: {name: a}`, "robotAccount"},
+		"sshKey":                          {"SSHKey", "sshKeySpec", `keyType: ecdsa, keySize: 256`, ""},
+		"sshKey of no known type":         {"SSHKey", "sshKeySpec", `keyType: dsa`, "keyType"},
+		"sshKey that is short":            {"SSHKey", "sshKeySpec", `keySize: 255`, "keySize"},
+		"sshKey that is long":             {"SSHKey", "sshKeySpec", `keySize: 8193`, "keySize"},
+		"sts":                             {"STSSessionToken", "stsSessionTokenSpec", `region: a, requestParameters: {sessionDuration: 900}`, ""},
+		"sts without a region":            {"STSSessionToken", "stsSessionTokenSpec", `role: a`, "region"},
+		"uuid":                            {"UUID", "uuidSpec", ``, ""},
+		"vault lease":                     {"VaultDynamicSecret", "vaultDynamicSecretSpec", `path: a, provider: {server: a}`, ""},
+		"vault lease of nothing":          {"VaultDynamicSecret", "vaultDynamicSecretSpec", `provider: {server: a}`, "path"},
+		"vault lease of no known result":  {"VaultDynamicSecret", "vaultDynamicSecretSpec", `path: a, provider: {server: a}, resultType: All`, "resultType"},
+		"vault lease without a role":      {"VaultDynamicSecret", "vaultDynamicSecretSpec", `path: a, provider: {server: a, auth: {appRole: {secretRef: {}}}}`, "set roleId or roleRef"},
+		"webhook values":                  {"Webhook", "webhookSpec", `url: a, result: {}, timeout: 10s`, ""},
+		"webhook values of no time":       {"Webhook", "webhookSpec", `url: a, result: {}, timeout: soon`, "timeout must be a duration"},
+		"webhook values without a result": {"Webhook", "webhookSpec", `url: a`, "result"},
+		"webhook values by no login":      {"Webhook", "webhookSpec", `url: a, result: {}, auth: {}`, "auth"},
+	} {
+		out[name] = ruleCase{generator(test.kind, test.spec), test.message}
+		out[name+", for the cluster"] = ruleCase{generator("ClusterGenerator", "kind: "+test.kind+", generator: {"+test.member+": {"+test.spec+"}}"), test.message}
+	}
+	return out
 }

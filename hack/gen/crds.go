@@ -16,7 +16,8 @@ const (
 )
 
 // finishCRDs adds the version that External Secrets Operator's users may still have
-// in their manifests: v1beta1, with the schema of v1 and no conversion.
+// in their manifests: v1beta1 of the kinds that are v1 now, with the schema of v1 and
+// no conversion.
 func finishCRDs(out map[string][]byte) error {
 	for name, b := range out {
 		if !strings.HasPrefix(name, crdDir) {
@@ -28,11 +29,10 @@ func finishCRDs(out map[string][]byte) error {
 		}
 		spec, _ := crd["spec"].(map[string]any)
 		versions, _ := spec["versions"].([]any)
-		if spec["group"] == "external-secrets.io" && len(versions) == 1 {
-			v1, ok := versions[0].(map[string]any)
-			if !ok {
-				return fmt.Errorf("%s: spec.versions[0] is no object", name)
-			}
+		if len(versions) != 1 {
+			return fmt.Errorf("%s: %d versions, want one", name, len(versions))
+		}
+		if v1, ok := versions[0].(map[string]any); ok && spec["group"] == "external-secrets.io" && v1["name"] == "v1" {
 			old := maps.Clone(v1)
 			old["name"], old["storage"] = "v1beta1", false
 			old["deprecated"] = true
@@ -48,10 +48,10 @@ func finishCRDs(out map[string][]byte) error {
 	return nil
 }
 
-// schemaOf returns the schema of the stored version of the generated definition for
-// a plural such as "secretstores".
-func schemaOf(out map[string][]byte, plural string) (*apiextensionsv1.JSONSchemaProps, error) {
-	name := crdDir + "/external-secrets.io_" + plural + ".yaml"
+// schemaOf returns the schema of the stored version of a generated definition, by the
+// name of its file without .yaml, such as "external-secrets.io_secretstores".
+func schemaOf(out map[string][]byte, file string) (*apiextensionsv1.JSONSchemaProps, error) {
+	name := crdDir + "/" + file + ".yaml"
 	crd := new(apiextensionsv1.CustomResourceDefinition)
 	if err := yaml.Unmarshal(bytes.TrimPrefix(out[name], []byte(crdHeader)), crd); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

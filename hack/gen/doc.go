@@ -1,6 +1,7 @@
 // Command gen writes what is generated from the types in api/: their deepcopy
 // functions, the CustomResourceDefinitions in config/crds, and the tables of fields
-// in docs/spec. It runs from the root of the repository:
+// in docs/spec, docs/provider and docs/generator. It runs from the root of the
+// repository:
 //
 //	go run ./hack/gen
 //

@@ -53,15 +53,18 @@ func rules() []rule {
 		{of: "api", only: []string{"api"}, never: slices.Concat(kubernetes, sdks), why: "whoever imports the types gets apimachinery and nothing else"},
 		{of: "template", only: []string{"secret", "api"}, never: slices.Concat(kubernetes, sdks), direct: reaching, why: "a decision is a pure function"},
 		{of: "plan", only: []string{"secret", "api", "template"}, never: slices.Concat(kubernetes, sdks), direct: reaching, why: "a decision is a pure function"},
-		{of: "store", only: []string{"secret", "provider"}, never: slices.Concat(kubernetes, sdks), why: "the funnel runs without Kubernetes and knows no backend"},
+		{of: "store", only: []string{"secret", "provider", "generator"}, never: slices.Concat(kubernetes, sdks), why: "the funnel runs without Kubernetes and knows no backend"},
 		{of: "providers", except: []string{"providers/all"}, never: []string{"store", "plan", "internal/controller", "internal/reconcile", "internal/cluster", "sigs.k8s.io/controller-runtime"}, why: "a provider only moves bytes"},
 		{of: "internal/vaultapi", never: []string{"providers", "store", "plan", "internal/controller", "sigs.k8s.io/controller-runtime"}, why: "a provider only moves bytes"},
+		{of: "generator", except: []string{"generator/generatortest"}, only: []string{"secret", "provider"}, never: []string{"*"}, direct: []string{"log", "log/slog"}, why: "the contract knows no Kubernetes, no SDK and no logging"},
+		{of: "generators", except: []string{"generators/all"}, never: []string{"store", "plan", "providers", "internal/controller", "internal/reconcile", "internal/cluster", "sigs.k8s.io/controller-runtime"}, why: "a generator only makes values"},
 		{of: "internal/httpx", only: []string{"secret", "provider"}, never: slices.Concat(kubernetes, sdks), why: "one transport for all, with or without Kubernetes"},
 		{of: "internal/controller", never: slices.Concat(sdks, []string{"providers"}), why: "providers come in by the registry, and every call goes through store"},
 		{of: "internal/reconcile", never: slices.Concat(sdks, []string{"providers", "internal/controller"}), why: "the loop does not know what it runs"},
 		{of: "internal/local", never: []string{"internal/controller", "internal/cluster", "sigs.k8s.io/controller-runtime"}, why: "it runs without Kubernetes"},
 		{of: "internal/events", never: []string{"store", "plan", "internal/controller"}, why: "an event only makes a key due: it never does work"},
-		{of: "cmd", never: []string{"internal/testenv"}, why: "the product starts no test servers"},
+		{of: "internal/identity", never: []string{"providers", "generators", "store", "plan", "internal/controller", "sigs.k8s.io/controller-runtime", "k8s.io/client-go"}, why: "who somebody is at a cloud has nothing to do with what is read there"},
+		{of: "cmd", never: []string{"internal/testenv", "internal/awstest"}, why: "the product starts no test servers"},
 	}
 }
 

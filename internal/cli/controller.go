@@ -14,19 +14,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/keyferry/keyferry/internal/controller"
-	"github.com/keyferry/keyferry/provider"
 	"github.com/keyferry/keyferry/secret"
 )
 
 // newController returns the command that works in a cluster.
-func newController(registry provider.Registry, version string) *cobra.Command {
-	o := controller.Options{Registry: registry, Version: version}
+func newController(b Build) *cobra.Command {
+	o := controller.Options{Registry: b.Registry, Generators: b.Generators, Version: b.Version}
 	var level, times, kubeconfig string
 	var allow []string
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Keep the Secrets of a cluster in step with their stores",
-		Long: "Runs the controllers for ExternalSecrets, SecretStores and ClusterSecretStores.\n" +
+		Long: "Runs the controllers for ExternalSecrets, PushSecrets, their stores, their generators and their\n" +
+			"cluster-wide kinds.\n" +
 			"The flags are those of External Secrets Operator; the defaults need no tuning.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -76,6 +76,11 @@ func workFlags(f *pflag.FlagSet, o *controller.Options) {
 	f.DurationVar(&o.StoreInterval, "store-requeue-interval", 5*time.Minute, "how often a store without a refreshInterval is checked")
 	f.BoolVar(&o.ClusterStores, "enable-cluster-store-reconciler", true, "serve ClusterSecretStores")
 	f.BoolVar(&o.SecretStores, "enable-secret-store-reconciler", true, "serve SecretStores")
+	f.BoolVar(&o.PushSecrets, "enable-push-secret-reconciler", true, "serve PushSecrets")
+	f.BoolVar(&o.ClusterExternalSecrets, "enable-cluster-external-secret-reconciler", true, "serve ClusterExternalSecrets, unless --namespace is set")
+	f.BoolVar(&o.ClusterPushSecrets, "enable-cluster-push-secret-reconciler", true, "serve ClusterPushSecrets, unless --namespace is set")
+	f.BoolVar(&o.GeneratorState, "enable-generator-state", true, "keep account of what generators leave behind at a service, in GeneratorStates, and end it")
+	f.DurationVar(&o.GeneratorGrace, "generator-gc-grace-period", 2*time.Minute, "how long what a generator made lives on once it is replaced")
 	f.BoolVar(&o.FloodGate, "enable-flood-gate", true, "read from a store only while it is Ready")
 	f.BoolVar(&o.AllowGeneric, "unsafe-allow-generic-targets", false, "allow targets that are not Secrets")
 	f.BoolVar(&o.ExtendedLabels, "enable-extended-metric-labels", false, "add the recommended labels of an object to its metrics")
@@ -105,26 +110,21 @@ func serveFlags(f *pflag.FlagSet, o *controller.Options) {
 // part of this build: a Deployment that sets them starts as it is.
 func ignoredFlags(f *pflag.FlagSet) {
 	why := map[string]string{
-		"client-qps":                                "the API server's priority and fairness limits requests",
-		"client-burst":                              "the API server's priority and fairness limits requests",
-		"enable-secrets-caching":                    "values are never cached; metadata always is",
-		"enable-configmaps-caching":                 "values are never cached; metadata always is",
-		"enable-managed-secrets-caching":            "values are never cached; metadata always is",
-		"enable-vault-token-cache":                  "logins are always shared",
-		"vault-token-cache-size":                    "logins are always shared",
-		"doppler-etag-cache-size":                   "the provider is not part of this build",
-		"experimental-enable-doppler-oidc-cache":    "the provider is not part of this build",
-		"experimental-doppler-oidc-cache-size":      "the provider is not part of this build",
-		"mysterybox-tokens-cache-size":              "the provider is not part of this build",
-		"mysterybox-connections-cache-size":         "the provider is not part of this build",
-		"generator-gc-grace-period":                 "generators are not part of this build",
-		"enable-generator-state":                    "generators are not part of this build",
-		"enable-push-secret-reconciler":             "PushSecrets are not part of this build",
-		"enable-cluster-push-secret-reconciler":     "ClusterPushSecrets are not part of this build",
-		"enable-cluster-external-secret-reconciler": "ClusterExternalSecrets are not part of this build",
-		"enable-secret-api-read-on-cache-mismatch":  "writes are checked against the version that was read",
-		"experimental-enable-vault-token-cache":     "logins are always shared",
-		"experimental-vault-token-cache-size":       "logins are always shared",
+		"client-qps":                               "the API server's priority and fairness limits requests",
+		"client-burst":                             "the API server's priority and fairness limits requests",
+		"enable-secrets-caching":                   "values are never cached; metadata always is",
+		"enable-configmaps-caching":                "values are never cached; metadata always is",
+		"enable-managed-secrets-caching":           "values are never cached; metadata always is",
+		"enable-vault-token-cache":                 "logins are always shared",
+		"vault-token-cache-size":                   "logins are always shared",
+		"doppler-etag-cache-size":                  "the provider is not part of this build",
+		"experimental-enable-doppler-oidc-cache":   "the provider is not part of this build",
+		"experimental-doppler-oidc-cache-size":     "the provider is not part of this build",
+		"mysterybox-tokens-cache-size":             "the provider is not part of this build",
+		"mysterybox-connections-cache-size":        "the provider is not part of this build",
+		"enable-secret-api-read-on-cache-mismatch": "writes are checked against the version that was read",
+		"experimental-enable-vault-token-cache":    "logins are always shared",
+		"experimental-vault-token-cache-size":      "logins are always shared",
 	}
 	for name, reason := range why {
 		f.String(name, "", "no effect: "+reason)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyferry/keyferry/generator"
 	"github.com/keyferry/keyferry/internal/reconcile"
 	"github.com/keyferry/keyferry/provider"
 	"github.com/keyferry/keyferry/secret"
@@ -15,9 +16,10 @@ import (
 
 // Build is what main puts into the commands.
 type Build struct {
-	Version  string
-	Registry provider.Registry
-	Clock    provider.Clock
+	Version    string
+	Registry   provider.Registry
+	Generators generator.Registry
+	Clock      provider.Clock
 }
 
 // Signal is the cause of a context that a signal ended.
@@ -37,8 +39,8 @@ func New(b Build) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "keyferry",
 		Short: "Keep secrets in step between external stores and Kubernetes",
-		Long: "Keyferry reads secrets from external stores and writes them where they are needed:\n" +
-			"into Kubernetes (keyferry controller), or into files (keyferry sync).",
+		Long: "Keyferry brings secrets from external stores into Kubernetes, and from Kubernetes into stores\n" +
+			"(keyferry controller); or from stores into files, without a cluster (keyferry sync).",
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
@@ -49,7 +51,7 @@ func New(b Build) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return misuse(fmt.Errorf("%w: see %s --help", err, cmd.CommandPath()))
 	})
-	root.AddCommand(newSync(b), newController(b.Registry, b.Version), &cobra.Command{
+	root.AddCommand(newSync(b), newController(b), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "keyferry", b.Version)

@@ -185,9 +185,9 @@ func (s *syncRun) engine(m *local.Manifests) (engine *local.Engine, done func(),
 	if err != nil {
 		return nil, nil, err
 	}
-	pool := store.New(store.Config{Registry: s.build.Registry, Surroundings: surroundings, Clock: s.build.Clock})
+	pool := store.New(store.Config{Registry: s.build.Registry, Generators: s.build.Generators, Surroundings: surroundings, Clock: s.build.Clock})
 	engine = local.NewEngine(local.Config{
-		Pool: pool, Templates: templates, Surroundings: surroundings, Output: output, Clock: s.build.Clock,
+		Pool: pool, Generators: s.build.Generators, Templates: templates, Surroundings: surroundings, Output: output, Clock: s.build.Clock,
 	})
 	return engine, func() {
 		s.close(pool)

@@ -416,7 +416,7 @@ func TestMisuse(t *testing.T) {
 		"an unknown field of a provider":   {[]string{"sync", "-f", "-", "--stdout"}, strings.Replace(ok, "fake:\n      data:", "fake:\n      dota:", 1), `SecretStore s: spec.provider.fake: unknown field "dota"`},
 		"an object that is there twice":    {[]string{"sync", "-f", "-", "--stdout"}, ok + external("x", data("a=a")), "already defined at standard input:"},
 		"a store that is not there":        {[]string{"sync", "-f", "-", "--stdout"}, external("x", data("a=a")), `SecretStore "s" is not in the manifests`},
-		"a provider that is not there":     {[]string{"sync", "-f", "-", "--stdout"}, strings.Replace(ok, "fake:", "aws:", 1), "spec.provider.aws is not a provider of this build"},
+		"a provider that is not there":     {[]string{"sync", "-f", "-", "--stdout"}, strings.Replace(ok, "fake:", "gcpsm:", 1), "spec.provider.gcpsm is not a provider of this build"},
 		"a name that is a path":            {[]string{"sync", "-f", "-", "--stdout"}, fakeStore() + external("../x", data("a=a")), "metadata.name"},
 		"a target that is a path":          {[]string{"sync", "-f", "-", "--stdout"}, ok + external("y", data("a=a")+"  target: {name: ../../y}"), "spec.target.name"},
 	}

@@ -83,11 +83,11 @@ func TestStripKeepsWhatIsNeeded(t *testing.T) {
 	want := cluster.Metadata(cluster.SecretKind())
 	want.ObjectMeta = metav1.ObjectMeta{
 		Namespace: "ns", Name: "s", UID: "uid", ResourceVersion: "7", DeletionTimestamp: &deleted,
-		Labels: map[string]string{v1.LabelManaged: "true", v1.LabelOwner: "x"}, OwnerReferences: []metav1.OwnerReference{owner},
+		Labels: map[string]string{v1.LabelManaged: "true", v1.LabelOwner: "x", "app": "y"}, OwnerReferences: []metav1.OwnerReference{owner},
 	}
 	for name, c := range map[string]struct{ in, want any }{
 		"all of it": {full, want},
-		"little":    {&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "s", Labels: map[string]string{"a": "b"}}}, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "s"}}},
+		"little":    {&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "s", Labels: map[string]string{"a": "b"}}}, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "s", Labels: map[string]string{"a": "b"}}}},
 		"others":    {"not metadata", "not metadata"},
 	} {
 		got, err := cluster.Strip(c.in)

@@ -11,7 +11,6 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
-	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
 	"github.com/keyferry/keyferry/store"
 )
 
@@ -32,21 +31,16 @@ func ConfigMapKind() schema.GroupVersionKind { return corev1.SchemeGroupVersion.
 func NamespaceKind() schema.GroupVersionKind { return corev1.SchemeGroupVersion.WithKind("Namespace") }
 
 // Strip is the cache transform for metadata of Secrets and ConfigMaps: it keeps the
-// name, the version, who controls the object, and our own labels.
+// name, the version, who controls the object, and the labels, by which PushSecrets
+// select.
 func Strip(obj any) (any, error) {
 	m, ok := obj.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return obj, nil
 	}
-	labels := map[string]string{}
-	for _, name := range []string{v1.LabelManaged, v1.LabelOwner} {
-		if value, ok := m.Labels[name]; ok {
-			labels[name] = value
-		}
-	}
-	kept := metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, DeletionTimestamp: m.DeletionTimestamp}
-	if len(labels) > 0 {
-		kept.Labels = labels
+	kept := metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		DeletionTimestamp: m.DeletionTimestamp, Labels: m.Labels,
 	}
 	if owner := metav1.GetControllerOf(m); owner != nil {
 		kept.OwnerReferences = []metav1.OwnerReference{*owner}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -45,25 +46,37 @@ func (s *Surroundings) Load(ctx context.Context, kind, namespace, name string) (
 		if err := s.client.Get(ctx, key, &obj); err != nil {
 			return store.Loaded{}, Error("read", err)
 		}
-		return store.Loaded{Data: values(obj.Data), Labels: obj.Labels, Version: obj.ResourceVersion}, nil
+		return store.Loaded{Data: values(obj.Data), Labels: obj.Labels, Annotations: obj.Annotations, Type: string(obj.Type), Version: obj.ResourceVersion}, nil
 	case "ConfigMap":
 		var obj corev1.ConfigMap
 		if err := s.client.Get(ctx, key, &obj); err != nil {
 			return store.Loaded{}, Error("read", err)
 		}
 		data := values(obj.BinaryData)
-		for k, v := range obj.Data {
-			data[k] = secret.FromString(v)
-		}
+		maps.Copy(data, texts(obj.Data))
 		return store.Loaded{Data: data, Labels: obj.Labels, Version: obj.ResourceVersion}, nil
+	case "ServiceAccount":
+		var obj corev1.ServiceAccount
+		if err := s.client.Get(ctx, key, &obj); err != nil {
+			return store.Loaded{}, Error("read", err)
+		}
+		return store.Loaded{Data: texts(obj.Annotations), Labels: obj.Labels, Version: obj.ResourceVersion}, nil
 	}
-	return store.Loaded{}, &secret.Error{Kind: secret.Invalid, Op: "read", Err: fmt.Errorf("kind %q: it must be Secret or ConfigMap", kind)}
+	return store.Loaded{}, &secret.Error{Kind: secret.Invalid, Op: "read", Err: fmt.Errorf("kind %q: it must be Secret, ConfigMap or ServiceAccount", kind)}
 }
 
 func values(data map[string][]byte) map[string]secret.Value {
 	out := make(map[string]secret.Value, len(data))
 	for k, v := range data {
 		out[k] = secret.New(v)
+	}
+	return out
+}
+
+func texts(data map[string]string) map[string]secret.Value {
+	out := make(map[string]secret.Value, len(data))
+	for k, v := range data {
+		out[k] = secret.FromString(v)
 	}
 	return out
 }

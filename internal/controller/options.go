@@ -7,14 +7,17 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/keyferry/keyferry/generator"
 	"github.com/keyferry/keyferry/provider"
 )
 
 // Options are the flags of the controller, under the names that ESO gives them.
 type Options struct {
 	Registry provider.Registry
-	Logger   logr.Logger
-	Version  string
+	// Generators may be empty: then references to generators fail.
+	Generators generator.Registry
+	Logger     logr.Logger
+	Version    string
 	// Registerer takes the metrics; nil is the one that the metrics server serves.
 	Registerer prometheus.Registerer
 	// Clock is the system's if nil.
@@ -30,6 +33,13 @@ type Options struct {
 	StoreInterval time.Duration
 
 	ClusterStores, SecretStores, FloodGate, AllowGeneric, ExtendedLabels bool
+	// PushSecrets serves PushSecrets; the others serve the kinds that spread them and
+	// ExternalSecrets over namespaces, unless Namespace restricts the process.
+	PushSecrets, ClusterExternalSecrets, ClusterPushSecrets bool
+	// GeneratorState keeps account of what generators leave behind; GeneratorGrace is how
+	// long what was replaced lives on.
+	GeneratorState bool
+	GeneratorGrace time.Duration
 	// EgressAllow exempts addresses from what namespaces may connect stores to.
 	EgressAllow []netip.Prefix
 

@@ -18,12 +18,20 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/api/externalsecrets/v1alpha1"
+	genv1alpha1 "github.com/keyferry/keyferry/api/generators/v1alpha1"
 	"github.com/keyferry/keyferry/internal/cluster"
+	"github.com/keyferry/keyferry/internal/controller/clusterexternalsecret"
+	"github.com/keyferry/keyferry/internal/controller/clusterpushsecret"
 	"github.com/keyferry/keyferry/internal/controller/externalsecret"
+	"github.com/keyferry/keyferry/internal/controller/generatorstate"
+	"github.com/keyferry/keyferry/internal/controller/pushsecret"
 	"github.com/keyferry/keyferry/internal/controller/secretstore"
+	"github.com/keyferry/keyferry/internal/fanout"
 	"github.com/keyferry/keyferry/internal/httpx"
 	"github.com/keyferry/keyferry/internal/metrics"
 	"github.com/keyferry/keyferry/internal/reconcile"
+	"github.com/keyferry/keyferry/internal/rotation"
 	"github.com/keyferry/keyferry/store"
 	"github.com/keyferry/keyferry/template"
 )
@@ -69,7 +77,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 
 func newManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1.AddToScheme, v1alpha1.AddToScheme, genv1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
@@ -119,6 +127,8 @@ type assembly struct {
 	live    client.Client
 	metrics *metrics.Metrics
 	engine  *template.Engine
+	// rotation holds what generators made, for all controllers.
+	rotation *rotation.Keeper
 }
 
 // add adds the controllers to the manager and returns what closes the stores.
@@ -128,7 +138,7 @@ func (a assembly) add(ctx context.Context) (func(), error) {
 	surroundings := cluster.New(a.live, tenants, trusted)
 	var changes *cluster.Changes
 	pool := store.New(store.Config{
-		Registry: a.Registry, Surroundings: surroundings, Clock: a.Clock, Metrics: a.metrics,
+		Registry: a.Registry, Generators: a.Generators, Surroundings: surroundings, Clock: a.Clock, Metrics: a.metrics,
 		Recovered: func(p store.Place) { changes.Tell(p) },
 	})
 	changes, err := cluster.NewChanges(ctx, a.mgr.GetCache(), pool)
@@ -136,19 +146,82 @@ func (a assembly) add(ctx context.Context) (func(), error) {
 		return nil, err
 	}
 	closeStores := func() { _ = pool.Close() } // sessions that cannot be ended end by themselves
-	err = secretstore.Setup(a.mgr, secretstore.Config{
-		Pool: pool, Registry: a.Registry, Changes: changes, Metrics: a.metrics, Clock: a.Clock,
-		Events:        reconcile.NewEvents(a.mgr.GetEventRecorder("secret-store"), a.Clock),
-		ClusterEvents: reconcile.NewEvents(a.mgr.GetEventRecorder("cluster-secret-store"), a.Clock),
-		Class:         a.Class, Interval: a.StoreInterval, Concurrency: a.Concurrency,
-	}, a.SecretStores, a.ClusterStores)
-	if err != nil {
-		return nil, err
+	a.rotation = rotation.NewKeeper(rotation.Config{
+		Pool: pool, Generators: a.Generators, Client: a.live, Cache: a.mgr.GetCache(), Clock: a.Clock,
+		Grace: a.GeneratorGrace, States: a.GeneratorState,
+	})
+	for _, add := range []func() error{
+		func() error { return a.addGeneratorStates(ctx, pool) },
+		func() error { return a.addStores(pool, changes) },
+		func() error { return a.addExternalSecrets(ctx, pool, surroundings, changes) },
+		func() error { return a.addPushSecrets(ctx, pool, surroundings, changes) },
+		func() error { return a.addClusterKinds(ctx) },
+	} {
+		if err := add(); err != nil {
+			return nil, err
+		}
 	}
-	return closeStores, externalsecret.Setup(ctx, a.mgr, a.live, externalsecret.Config{
-		Pool: pool, Surroundings: surroundings, Changes: changes, Metrics: a.metrics, Clock: a.Clock, Engine: a.engine,
-		Events: reconcile.NewEvents(a.mgr.GetEventRecorder("external-secrets"), a.Clock),
+	return closeStores, nil
+}
+
+func (a assembly) events(name string) *reconcile.Events {
+	return reconcile.NewEvents(a.mgr.GetEventRecorder(name), a.Clock)
+}
+
+// addGeneratorStates adds what ends that which generators left behind.
+func (a assembly) addGeneratorStates(ctx context.Context, pool *store.Pool) error {
+	if !a.GeneratorState {
+		return nil
+	}
+	if err := rotation.Index(ctx, a.mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	return generatorstate.Setup(a.mgr, a.live, generatorstate.Config{
+		Pool: pool, Events: a.events("generator-state"), Metrics: a.metrics, Clock: a.Clock, Concurrency: a.Concurrency,
+	})
+}
+
+func (a assembly) addStores(pool *store.Pool, changes *cluster.Changes) error {
+	return secretstore.Setup(a.mgr, secretstore.Config{
+		Pool: pool, Registry: a.Registry, Changes: changes, Metrics: a.metrics, Clock: a.Clock,
+		Events: a.events("secret-store"), ClusterEvents: a.events("cluster-secret-store"),
+		Class: a.Class, Interval: a.StoreInterval, Concurrency: a.Concurrency,
+	}, a.SecretStores, a.ClusterStores)
+}
+
+func (a assembly) addExternalSecrets(ctx context.Context, pool *store.Pool, surroundings store.Surroundings, changes *cluster.Changes) error {
+	return externalsecret.Setup(ctx, a.mgr, a.live, externalsecret.Config{
+		Pool: pool, Rotation: a.rotation, Surroundings: surroundings, Changes: changes, Metrics: a.metrics, Clock: a.Clock, Engine: a.engine,
+		Events: a.events("external-secrets"),
 		Class:  a.Class, Concurrency: a.Concurrency,
 		ClusterStores: a.ClusterStores, SecretStores: a.SecretStores, FloodGate: a.FloodGate, AllowGeneric: a.AllowGeneric,
 	})
+}
+
+func (a assembly) addPushSecrets(ctx context.Context, pool *store.Pool, surroundings store.Surroundings, changes *cluster.Changes) error {
+	if !a.PushSecrets {
+		return nil
+	}
+	return pushsecret.Setup(ctx, a.mgr, a.live, pushsecret.Config{
+		Pool: pool, Rotation: a.rotation, Registry: a.Registry, Surroundings: surroundings, Changes: changes, Metrics: a.metrics, Clock: a.Clock, Engine: a.engine,
+		Events: a.events("pushsecret"),
+		Class:  a.Class, Concurrency: a.Concurrency, ClusterStores: a.ClusterStores,
+	})
+}
+
+// addClusterKinds adds the kinds that work in many namespaces, unless the process is
+// restricted to one.
+func (a assembly) addClusterKinds(ctx context.Context) error {
+	cfg := fanout.Config{Metrics: a.metrics, Clock: a.Clock, Concurrency: a.Concurrency}
+	if a.ClusterExternalSecrets && a.Namespace == "" {
+		cfg.Events = a.events("cluster-external-secret")
+		if err := clusterexternalsecret.Setup(ctx, a.mgr, a.live, cfg); err != nil {
+			return err
+		}
+	}
+	if a.ClusterPushSecrets && a.Namespace == "" {
+		cfg.Events = a.events("external-secrets-controller")
+		return clusterpushsecret.Setup(ctx, a.mgr, a.live, cfg)
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/generator"
 	"github.com/keyferry/keyferry/internal/reconcile"
 	"github.com/keyferry/keyferry/plan"
 	"github.com/keyferry/keyferry/provider"
@@ -19,7 +20,9 @@ import (
 
 // Config is what an Engine works with. All of it is required.
 type Config struct {
-	Pool         *store.Pool
+	Pool *store.Pool
+	// Generators are those of the pool.
+	Generators   generator.Registry
 	Templates    *template.Engine
 	Surroundings *Surroundings
 	Output       *Output
@@ -54,10 +57,11 @@ func (e *Engine) Sync(ctx context.Context, m *Manifests, list []*esv1.ExternalSe
 		data plan.Data
 		err  error
 	}
-	reads := make([]chan reading, len(list))
+	reads, held := make([]chan reading, len(list)), make([]map[string][]byte, len(list))
 	for i, es := range list {
 		if !e.Output.keeps(m, es) {
 			reads[i] = make(chan reading, 1)
+			held[i] = e.Output.made(m, es)
 		}
 	}
 	go func() {
@@ -68,7 +72,7 @@ func (e *Engine) Sync(ctx context.Context, m *Manifests, list []*esv1.ExternalSe
 			}
 			slots <- struct{}{}
 			go func() {
-				data, err := e.gather(ctx, m, es, since)
+				data, err := e.gather(ctx, m, asking{es, held[i], since})
 				<-slots
 				reads[i] <- reading{data, err}
 			}()
@@ -83,16 +87,26 @@ func (e *Engine) Sync(ctx context.Context, m *Manifests, list []*esv1.ExternalSe
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return
 		}
-		result := Result{Object: es, Err: r.err}
-		if r.err == nil {
-			result = e.apply(ctx, m, es, r.data)
+		switch {
+		case errors.Is(r.err, errHidden):
+			report(Result{Object: es, Message: errHidden.Error()})
+		case r.err != nil:
+			report(Result{Object: es, Err: r.err})
+		default:
+			report(e.apply(ctx, m, es, r.data))
 		}
-		report(result)
 	}
 }
 
-// gather reads what an ExternalSecret asks for.
-func (e *Engine) gather(ctx context.Context, m *Manifests, es *esv1.ExternalSecret, since time.Time) (plan.Data, error) {
+// asking is an ExternalSecret, and what its target has of it already.
+type asking struct {
+	*esv1.ExternalSecret
+	held  map[string][]byte
+	since time.Time
+}
+
+// gather reads, and makes, what an ExternalSecret asks for.
+func (e *Engine) gather(ctx context.Context, m *Manifests, es asking) (plan.Data, error) {
 	if err := plan.Validate(&es.Spec); err != nil {
 		return plan.Data{}, err
 	}
@@ -100,11 +114,14 @@ func (e *Engine) gather(ctx context.Context, m *Manifests, es *esv1.ExternalSecr
 	if err != nil {
 		return plan.Data{}, err
 	}
-	places, err := places(m, es)
+	places, err := places(m, es.ExternalSecret)
 	if err != nil {
 		return plan.Data{}, err
 	}
-	answers := reconcile.Fetch(ctx, e.Pool, sources, places, since)
+	answers := reconcile.Fetch(ctx, e.Pool, sources, places, es.since)
+	if err := e.generate(ctx, m, es, answers); err != nil {
+		return plan.Data{}, err
+	}
 	return plan.Collect(ctx, e.Templates, &es.Spec, sources, answers)
 }
 

@@ -190,7 +190,7 @@ func (k *Keeper) use(next *Manifests, changed []store.Dependency) {
 		}
 	}
 	for _, es := range k.wanted() {
-		if dependsOn(es, stores, changed) || usesCluster(es) && !maps.Equal(before.labels(es.Namespace), next.labels(es.Namespace)) {
+		if dependsOn(es, stores, changed) || k.of(es).failures > 0 && len(plan.Generators(&es.Spec)) > 0 || usesCluster(es) && !maps.Equal(before.labels(es.Namespace), next.labels(es.Namespace)) {
 			k.of(es).nudged = true
 		}
 	}

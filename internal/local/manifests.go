@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	genv1alpha1 "github.com/keyferry/keyferry/api/generators/v1alpha1"
 	"github.com/keyferry/keyferry/plan"
 	"github.com/keyferry/keyferry/secret"
 )
@@ -50,6 +51,7 @@ type Manifests struct {
 	stores     map[name]esv1.GenericStore
 	secrets    map[name]*corev1.Secret
 	configMaps map[name]*corev1.ConfigMap
+	generators map[name]metav1.Object
 	namespaces map[string]map[string]string
 	seen       map[name]string // object → where it was defined
 	revision   int64
@@ -62,7 +64,7 @@ func Load(in Input) (*Manifests, error) {
 	m := &Manifests{
 		stores: map[name]esv1.GenericStore{}, secrets: map[name]*corev1.Secret{},
 		configMaps: map[name]*corev1.ConfigMap{}, namespaces: map[string]map[string]string{},
-		seen: map[name]string{}, revision: 1,
+		generators: map[name]metav1.Object{}, seen: map[name]string{}, revision: 1,
 	}
 	for _, path := range in.Paths {
 		if err := m.path(path, in.Stdin); err != nil {
@@ -169,18 +171,30 @@ func (m *Manifests) add(o decoded) error {
 		case esv1.ClusterSecretStoreKind:
 			return m.addStore(o, &esv1.ClusterSecretStore{})
 		}
+	case o.APIVersion == genv1alpha1.GroupVersion().String():
+		return m.addGenerator(o)
 	case o.APIVersion == "v1":
-		switch gvk.Kind {
-		case kindSecret:
-			return m.addSecret(o)
-		case kindConfigMap:
-			return m.addConfigMap(o)
-		case "Namespace":
-			return m.addNamespace(o)
-		}
+		return m.addCore(o)
 	}
-	m.Ignored = append(m.Ignored, o.Kind+" ("+o.APIVersion+")")
+	m.ignore(o)
 	return nil
+}
+
+func (m *Manifests) addCore(o decoded) error {
+	switch o.Kind {
+	case kindSecret:
+		return m.addSecret(o)
+	case kindConfigMap:
+		return m.addConfigMap(o)
+	case "Namespace":
+		return m.addNamespace(o)
+	}
+	m.ignore(o)
+	return nil
+}
+
+func (m *Manifests) ignore(o decoded) {
+	m.Ignored = append(m.Ignored, o.Kind+" ("+o.APIVersion+")")
 }
 
 // take decodes an object and gives it what an API server would give it.
@@ -235,6 +249,24 @@ func (m *Manifests) addStore(o decoded, s esv1.GenericStore) error {
 	}
 	*s.GetStatus() = esv1.SecretStoreStatus{}
 	m.stores[key] = s
+	return nil
+}
+
+func (m *Manifests) addGenerator(o decoded) error {
+	var object metav1.Object = &genv1alpha1.ClusterGenerator{}
+	if o.Kind != genv1alpha1.ClusterGeneratorKind {
+		one, ok := genv1alpha1.New(o.Kind)
+		if !ok {
+			m.ignore(o)
+			return nil
+		}
+		object = one
+	}
+	key, err := m.take(o, object, o.Kind != genv1alpha1.ClusterGeneratorKind)
+	if err != nil {
+		return err
+	}
+	m.generators[key] = object
 	return nil
 }
 

@@ -154,6 +154,19 @@ func (o *Output) keeps(m *Manifests, es *esv1.ExternalSecret) bool {
 	return err == nil && s.stored && wrote
 }
 
+// made returns the data of a Secret that is there and that es wrote; nil if there is
+// none, or es makes no values.
+func (o *Output) made(m *Manifests, es *esv1.ExternalSecret) map[string][]byte {
+	if len(plan.Generators(&es.Spec)) == 0 {
+		return nil
+	}
+	s, err := o.find(m, targetID(es))
+	if _, wrote := s.entry.Managers[es.Name]; err != nil || !wrote || !s.stored || s.secret == nil {
+		return nil
+	}
+	return s.secret.Data
+}
+
 func (s state) clone() state {
 	if s.secret != nil {
 		s.secret = s.secret.DeepCopy()

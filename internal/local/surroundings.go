@@ -118,6 +118,9 @@ func digest(o store.Loaded) string {
 
 // Load implements store.Surroundings.
 func (s *Surroundings) Load(_ context.Context, kind, namespace, object string) (store.Loaded, error) {
+	if kind == "ServiceAccount" {
+		return store.Loaded{}, refuse(secret.Unsupported, "service accounts need a cluster: log in with a credential from a Secret, and give it with --credential")
+	}
 	if kind != kindSecret && kind != kindConfigMap {
 		return store.Loaded{}, invalid("kind %q: it must be Secret or ConfigMap", kind)
 	}

@@ -11,6 +11,9 @@ type Metrics struct {
 	ExternalSecrets *Objects
 	SecretStores    *Objects
 	ClusterStores   *Objects
+	PushSecrets     *Objects
+	// ClusterExternalSecrets and ClusterPushSecrets are cluster-scoped.
+	ClusterExternalSecrets, ClusterPushSecrets *Objects
 
 	calls    *prometheus.CounterVec
 	requests *prometheus.CounterVec
@@ -28,9 +31,12 @@ type Options struct {
 // New registers the metrics. It fails if one of the names is taken.
 func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 	m := &Metrics{
-		ExternalSecrets: newObjects("externalsecret", true, true, o.ExtendedLabels),
-		SecretStores:    newObjects("secretstore", true, false, false),
-		ClusterStores:   newObjects("clustersecretstore", false, false, false),
+		ExternalSecrets:        newObjects("externalsecret", true, true, o.ExtendedLabels),
+		SecretStores:           newObjects("secretstore", true, false, false),
+		ClusterStores:          newObjects("clustersecretstore", false, false, false),
+		PushSecrets:            newObjects("pushsecret", true, false, false),
+		ClusterExternalSecrets: newObjects("clusterexternalsecret", false, false, false),
+		ClusterPushSecrets:     newObjects("clusterpushsecret", false, false, false),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "externalsecret_provider_api_calls_count",
 			Help: "Calls to secret backends, by provider, call and outcome.",
@@ -49,7 +55,7 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"controller"}),
 	}
-	for _, c := range []prometheus.Collector{m.ExternalSecrets, m.SecretStores, m.ClusterStores, m.calls, m.reads, m.requests, m.took} {
+	for _, c := range []prometheus.Collector{m.ExternalSecrets, m.SecretStores, m.ClusterStores, m.PushSecrets, m.ClusterExternalSecrets, m.ClusterPushSecrets, m.calls, m.reads, m.requests, m.took} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -68,7 +68,7 @@ func clip(s string, longest int) string {
 func hint(kind secret.Kind) string {
 	switch kind {
 	case secret.NotFound:
-		return "create it at the store, or correct the reference"
+		return "create it, or correct the reference"
 	case secret.Unauthenticated:
 		return "correct the credential of the store; a changed Secret is tried at once"
 	case secret.Denied:

@@ -79,7 +79,7 @@ func TestMessage(t *testing.T) {
 		err  error
 		want string
 	}{
-		"kind, cause, advice":         {&secret.Error{Kind: secret.NotFound, Provider: "vault", Op: "read", Ref: secret.Ref{Key: "db"}, Err: errors.New("no such key")}, "NotFound: vault read db: no such key (create it at the store, or correct the reference)"},
+		"kind, cause, advice":         {&secret.Error{Kind: secret.NotFound, Provider: "vault", Op: "read", Ref: secret.Ref{Key: "db"}, Err: errors.New("no such key")}, "NotFound: vault read db: no such key (create it, or correct the reference)"},
 		"the kind comes first, once":  {fmt.Errorf("SecretStore a/b: %w", &secret.Error{Kind: secret.Denied, Op: "read"}), "Denied: SecretStore a/b: read (grant the access, or refer to something that is allowed)"},
 		"no advice":                   {&secret.Error{Kind: secret.Invalid, Err: errors.New("spec.data is empty")}, "Invalid: spec.data is empty"},
 		"a kind alone":                {secret.Unavailable, "Unavailable (nothing was changed; it is tried again)"},
@@ -109,7 +109,7 @@ func TestALongMessageIsClippedAndKeepsItsAdvice(t *testing.T) {
 		if len(got) > 1024 || len(got) < 1020 || !utf8.ValidString(got) {
 			t.Errorf("%d bytes, valid: %v", len(got), utf8.ValidString(got))
 		}
-		if !strings.HasPrefix(got, "NotFound: ") || !strings.HasSuffix(got, "é… (create it at the store, or correct the reference)") {
+		if !strings.HasPrefix(got, "NotFound: ") || !strings.HasSuffix(got, "é… (create it, or correct the reference)") {
 			t.Errorf("got %q", got)
 		}
 	}

@@ -10,14 +10,17 @@ import (
 	"github.com/keyferry/keyferry/store"
 )
 
-// Fetch reads every source, each store at the same time as the others, and returns
-// one answer for each in their order. What was read since the given time, for
+// Fetch reads every source that names a store, each store at the same time as the others,
+// and returns one answer for each source in their order. What was read since the given time, for
 // whomever, may be shared.
 func Fetch(ctx context.Context, pool *store.Pool, sources []plan.Source, places map[plan.StoreRef]store.Place, since time.Time) []plan.Answer {
 	answers := make([]plan.Answer, len(sources))
 	refs := map[plan.StoreRef][]int{}
 	var wg sync.WaitGroup
 	for i, s := range sources {
+		if s.Generator != nil {
+			continue
+		}
 		if s.Find == nil {
 			refs[s.Store] = append(refs[s.Store], i)
 			continue

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -56,6 +57,8 @@ type Client struct {
 	session session
 	verdict verdict
 	index   index
+	engines sync.Map // the mounts that are known to be what the manifest says
+	guards  guards
 	// detached is the context of Open, without its end: Close has none of its own.
 	detached func() (context.Context, context.CancelFunc)
 }
@@ -142,33 +145,49 @@ func (c *Client) Check(ctx context.Context) error {
 }
 
 func (c *Client) checkMount(ctx context.Context) error {
-	// This path answers to any token that may use the mount; sys/mounts asks for more.
-	a, err := c.call(ctx, request{
-		call: "ReadMount", op: "check", method: http.MethodGet,
-		path: "sys/internal/ui/mounts/" + escape(c.mount), namespace: c.cfg.Namespace,
-	})
-	if a != nil && a.status == http.StatusForbidden {
-		return c.fail(secret.Denied, "check", secret.Ref{}, fmt.Errorf("%s.path: there is no engine at %q, or no policy lets the token use it", c.cfg.Spec, c.cfg.Mount))
-	}
+	m, err := c.readMount(ctx, c.mount)
 	if err != nil {
 		return err
 	}
-	var m struct {
-		Type    string
-		Options struct{ Version string }
+	if err := c.mismatch(m, c.cfg.Mount); err != nil {
+		return c.fail(secret.Invalid, "check", secret.Ref{}, err)
 	}
-	if err := c.decode(a.Data, &m, "check", secret.Ref{}); err != nil {
-		return err
+	return nil
+}
+
+// mount is what a server says of an engine.
+type mount struct {
+	Type    string
+	Options struct{ Version string }
+}
+
+func (c *Client) readMount(ctx context.Context, path []string) (mount, error) {
+	// This path answers to any token that may use the mount; sys/mounts asks for more.
+	a, err := c.call(ctx, request{
+		call: "ReadMount", op: "check", method: http.MethodGet,
+		path: "sys/internal/ui/mounts/" + escape(path), namespace: c.cfg.Namespace,
+	})
+	var m mount
+	switch {
+	case a != nil && a.status == http.StatusForbidden:
+		err = c.fail(secret.Denied, "check", secret.Ref{}, fmt.Errorf("%s.path: there is no engine at %q, or no policy lets the token use it", c.cfg.Spec, strings.Join(path, "/")))
+	case err == nil:
+		err = c.decode(a.Data, &m, "check", secret.Ref{})
 	}
+	return m, err
+}
+
+// mismatch tells why an engine is not the one that the manifest says it is.
+func (c *Client) mismatch(m mount, path string) error {
 	version := 1
 	if m.Options.Version == "2" {
 		version = 2
 	}
 	switch {
 	case m.Type != "kv" && m.Type != "generic":
-		return c.fail(secret.Invalid, "check", secret.Ref{}, fmt.Errorf("%s.path: the engine at %q is not KV", c.cfg.Spec, c.cfg.Mount))
+		return fmt.Errorf("%s.path: the engine at %q is not KV", c.cfg.Spec, path)
 	case version != c.cfg.KV:
-		return c.fail(secret.Invalid, "check", secret.Ref{}, fmt.Errorf("%s.version: the engine at %q is KV v%d, not v%d", c.cfg.Spec, c.cfg.Mount, version, c.cfg.KV))
+		return fmt.Errorf("%s.version: the engine at %q is KV v%d, not v%d", c.cfg.Spec, path, version, c.cfg.KV)
 	}
 	return nil
 }

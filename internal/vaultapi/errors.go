@@ -1,6 +1,7 @@
 package vaultapi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -30,16 +31,37 @@ func (c *Client) failure(req request, a *answer) error {
 	case s == http.StatusForbidden:
 		e.Err = fmt.Errorf("the token may not %s %s: grant it in a policy", req.op, where)
 	case s == http.StatusNotFound:
-		e.Kind, e.Err = c.absent(a, where)
+		e.Kind, e.Err = c.absent(a, where, c.pathField(req))
 	default:
-		e.Kind, e.Err = c.other(a, e, where)
+		e.Kind, e.Err = c.other(req, a, e, where)
 	}
 	return e
 }
 
+// pathField is what in the manifest names the place that a request goes to.
+func (c *Client) pathField(req request) string { return cmp.Or(req.field, c.cfg.Spec+".path") }
+
+// beside is what the manifest has beside the path.
+func (r request) beside() string {
+	if r.field != "" {
+		return "the parameters"
+	}
+	return "the key"
+}
+
+// outdated reports whether a write was refused because somebody else wrote before.
+func (a *answer) outdated() bool { return a.says("check-and-set parameter") || a.says("metadata_cas") }
+
+// torn reports whether the metadata of a KV v2 secret names a version that is lost.
+func (a *answer) torn() bool {
+	return a.status == http.StatusInternalServerError && a.says("could not find version data")
+}
+
 // other explains the statuses that need no look at what was asked for.
-func (c *Client) other(a *answer, e *secret.Error, where string) (secret.Kind, error) {
+func (c *Client) other(req request, a *answer, e *secret.Error, where string) (secret.Kind, error) {
 	switch s := a.status; {
+	case s == http.StatusBadRequest && a.outdated():
+		return secret.Conflict, errStale
 	case s == http.StatusBadRequest && a.says("unavailable for a brief period"):
 		return secret.Unavailable, fmt.Errorf("the KV engine that serves %s is still starting", where)
 	case s == http.StatusPreconditionFailed:
@@ -47,7 +69,7 @@ func (c *Client) other(a *answer, e *secret.Error, where string) (secret.Kind, e
 	case s == 472 || s == 473 || e.Kind == secret.Unavailable:
 		return secret.Unavailable, fmt.Errorf("%s cannot answer now (status %d): it may be sealed, starting or a standby", c.host, s)
 	case e.Kind == secret.Invalid || e.Kind == secret.NotFound:
-		return secret.Invalid, fmt.Errorf("%s refuses to %s %s (status %d): check the key and %s.path", c.host, e.Op, where, s, c.cfg.Spec)
+		return secret.Invalid, fmt.Errorf("%s refuses to %s %s (status %d): check %s and %s", c.host, e.Op, where, s, req.beside(), c.pathField(req))
 	}
 	return e.Kind, fmt.Errorf("%s: %w", c.host, e.Err)
 }
@@ -55,12 +77,12 @@ func (c *Client) other(a *answer, e *secret.Error, where string) (secret.Kind, e
 // absent tells a secret that is not there from a place that is not there. Taken
 // for the former, a mistyped mount, or a proxy that has lost its server, would look
 // as if every secret had been deleted.
-func (c *Client) absent(a *answer, where string) (secret.Kind, error) {
+func (c *Client) absent(a *answer, where, field string) (secret.Kind, error) {
 	switch {
 	case a.Errors == nil && len(a.Data) == 0:
 		return secret.Unavailable, fmt.Errorf("%s: %w (status 404): check %s.server", c.host, errNotVault, c.cfg.Spec)
 	case len(a.Errors) > 0:
-		return secret.Invalid, fmt.Errorf("nothing serves %s: check %s.path and the namespace", where, c.cfg.Spec)
+		return secret.Invalid, fmt.Errorf("nothing serves %s: check %s and the namespace", where, field)
 	case isNull(a.Data) && len(a.Warnings) > 0:
 		return secret.Invalid, fmt.Errorf("%s: %w: check %s.version", where, errOtherKV, c.cfg.Spec)
 	}

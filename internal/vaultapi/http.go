@@ -29,9 +29,10 @@ type request struct {
 	ref       secret.Ref
 	method    string
 	path      string // below /v1/, escaped
+	field     string // names the path in the manifest, if it is not the mount's
 	query     url.Values
 	namespace string
-	body      map[string]secret.Value
+	body      secret.Value // a JSON document; empty for none
 	token     secret.Value
 }
 
@@ -43,14 +44,20 @@ func lookupSelf(namespace string) request {
 type answer struct {
 	status int
 	header http.Header
+	body   []byte
 
-	Data     json.RawMessage
-	Errors   []string
-	Warnings []string
-	Auth     *struct {
+	Data          json.RawMessage
+	Errors        []string
+	Warnings      []string
+	LeaseID       string `json:"lease_id"`
+	LeaseDuration int64  `json:"lease_duration"`
+	Renewable     bool
+	Auth          *struct {
 		ClientToken   string `json:"client_token"`
-		LeaseDuration int64  `json:"lease_duration"`
+		Accessor      string
+		LeaseDuration int64 `json:"lease_duration"`
 		Renewable     bool
+		Orphan        bool
 		TokenType     string `json:"token_type"`
 	}
 }
@@ -114,11 +121,11 @@ func (c *Client) send(ctx context.Context, req request) (*answer, error) {
 	if len(body) > maxBody {
 		return nil, c.fail(secret.Invalid, req.op, req.ref, errTooLarge)
 	}
-	a := &answer{status: resp.StatusCode, header: resp.Header}
+	a := &answer{status: resp.StatusCode, header: resp.Header, body: body}
 	if err := json.Unmarshal(body, a); err != nil && len(body) > 0 && a.ok() {
 		return nil, c.strange(req.op, req.ref)
 	}
-	if c.cfg.ReadYourWrites && req.method == http.MethodPost {
+	if c.cfg.ReadYourWrites && req.method != http.MethodGet {
 		c.index.set(resp.Header.Get("X-Vault-Index"))
 	}
 	return a, nil
@@ -126,16 +133,8 @@ func (c *Client) send(ctx context.Context, req request) (*answer, error) {
 
 func (c *Client) build(ctx context.Context, req request) (*http.Request, error) {
 	var body io.Reader
-	if req.method == http.MethodPost {
-		plain := make(map[string]string, len(req.body))
-		for k, v := range req.body {
-			plain[k] = string(v.Reveal())
-		}
-		b, err := json.Marshal(plain)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(b)
+	if req.body.Len() > 0 {
+		body = bytes.NewReader(req.body.Reveal())
 	}
 	target := c.base + req.path
 	if len(req.query) > 0 {
@@ -163,7 +162,7 @@ func (c *Client) address(h http.Header, req request) {
 	if ns := strings.Trim(req.namespace, "/"); ns != "" {
 		h.Set("X-Vault-Namespace", ns)
 	}
-	if req.method == http.MethodPost {
+	if req.body.Len() > 0 {
 		h.Set("Content-Type", "application/json")
 	}
 	if c.cfg.ForwardInconsistent {
@@ -172,6 +171,17 @@ func (c *Client) address(h http.Header, req request) {
 	if i := c.index.get(); i != "" {
 		h.Set("X-Vault-Index", i)
 	}
+}
+
+// document is v in JSON, as the body of a request.
+func document(v any) (secret.Value, error) {
+	b, err := json.Marshal(v)
+	return secret.New(b), err
+}
+
+// texts is a document of strings.
+func texts(members map[string]secret.Value) secret.Value {
+	return secret.Secret{Fields: members}.Whole()
 }
 
 // decode reads a part of an answer. Its error holds nothing of the part.

@@ -135,6 +135,14 @@ func (c *Client) metadata(ctx context.Context, ref secret.Ref, mount, name []str
 	return m, nil
 }
 
+// version is that of the current data; none if there never was any.
+func (m metadata) version() secret.Version {
+	if v := m.all["current_version"]; v != nil {
+		return secret.Version(v)
+	}
+	return none
+}
+
 // carries reports whether the custom metadata has all of the tags.
 func (m metadata) carries(tags map[string]string) bool {
 	for k, want := range tags {

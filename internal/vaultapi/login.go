@@ -18,13 +18,9 @@ var (
 // login gets a token: the one that is given, or a new one.
 func (c *Client) login(ctx context.Context) (*token, error) {
 	m := c.cfg.Auth
-	parameters := make(map[string]secret.Value, len(m.reads))
-	for _, name := range secret.Keys(m.reads) {
-		v, err := m.reads[name](ctx, c.env)
-		if err != nil {
-			return nil, err
-		}
-		parameters[name] = v
+	parameters, err := m.read(ctx, c.env)
+	if err != nil {
+		return nil, err
 	}
 	if m.path == "" {
 		given := parameters["token"]
@@ -36,7 +32,7 @@ func (c *Client) login(ctx context.Context) (*token, error) {
 	before := c.env.Clock().Now()
 	a, err := c.exchange(ctx, request{
 		call: "Login", op: "login", method: http.MethodPost,
-		path: m.path, namespace: c.cfg.AuthNamespace, body: parameters,
+		path: m.path, namespace: c.cfg.AuthNamespace, body: texts(parameters),
 	})
 	if err != nil {
 		return nil, c.refusedLogin(a, err)

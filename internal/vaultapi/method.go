@@ -25,9 +25,9 @@ type Method struct {
 	Err error
 	// path is where to log in, below /v1/ and escaped; empty if a token is given.
 	path string
-	// reads are what is sent there, read anew for every login. For a given token it
-	// is the token alone, under "token".
-	reads map[string]Read
+	// read returns what is sent there, anew for every login. For a given token it is
+	// the token alone, under "token".
+	read func(context.Context, provider.Env) (map[string]secret.Value, error)
 }
 
 // Read reads one credential of the manifest.
@@ -56,7 +56,7 @@ func Refused(field, what string) Method {
 
 // Token is a token that somebody else made. It is neither renewed nor revoked.
 func Token(field string, ref esmeta.SecretKeySelector) Method {
-	return Method{Field: field, Err: CheckRef(field, ref), reads: map[string]Read{"token": Trimmed(Secret(field, ref))}}
+	return Method{Field: field, Err: CheckRef(field, ref), read: each(map[string]Read{"token": Trimmed(Secret(field, ref))})}
 }
 
 // AppRole logs in with a role ID and a secret ID. Of roleId and roleRef the latter
@@ -93,7 +93,22 @@ func At(field, mount string, tail []string, reads map[string]Read) Method {
 		return Refused(field, fmt.Sprintf("the mount %q is no path", mount))
 	}
 	path := append(append([]string{"auth"}, segs...), tail...)
-	return Method{Field: field, path: escape(path), reads: reads}
+	return Method{Field: field, path: escape(path), read: each(reads)}
+}
+
+// each reads one after the other.
+func each(reads map[string]Read) func(context.Context, provider.Env) (map[string]secret.Value, error) {
+	return func(ctx context.Context, env provider.Env) (map[string]secret.Value, error) {
+		out := make(map[string]secret.Value, len(reads))
+		for _, name := range secret.Keys(reads) {
+			v, err := reads[name](ctx, env)
+			if err != nil {
+				return nil, err
+			}
+			out[name] = v
+		}
+		return out, nil
+	}
 }
 
 // or returns m with another reason why it cannot be used, if it has none.

@@ -16,6 +16,7 @@ var errClosed = errors.New("the store is closed")
 // token is immutable: a renewal makes a new one of the same value.
 type token struct {
 	value     secret.Value
+	accessor  string
 	given     bool // not ours: never renewed, never revoked
 	batch     bool // cannot be revoked
 	renewable bool
@@ -28,7 +29,7 @@ type token struct {
 func newToken(a *answer, sent time.Time) *token {
 	life := time.Duration(a.Auth.LeaseDuration) * time.Second
 	t := &token{
-		value: secret.FromString(a.Auth.ClientToken), granted: life,
+		value: secret.FromString(a.Auth.ClientToken), accessor: a.Auth.Accessor, granted: life,
 		batch: a.Auth.TokenType == "batch", renewable: a.Auth.Renewable,
 	}
 	if life > 0 {
@@ -155,7 +156,7 @@ func (s *session) refresh(ctx context.Context, old *token) (*token, error) {
 		return s.c.login(ctx)
 	}
 	renewed := newToken(a, now)
-	renewed.value = old.value
+	renewed.value, renewed.accessor = old.value, old.accessor
 	renewed.batch = old.batch
 	if renewed.granted < old.granted/2 {
 		renewed.renewable = false

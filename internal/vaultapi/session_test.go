@@ -283,7 +283,7 @@ func TestCloseOutlivesTheContextOfOpen(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c, err := Open(ctx, Config{
 		Provider: "vault", Server: "https://vault.test", Mount: "kv", KV: 2,
-		Auth: Method{path: "auth/userpass/login/bob", reads: map[string]Read{"password": Literal("p")}},
+		Auth: At("auth", "userpass", []string{"login", "bob"}, map[string]Read{"password": Literal("p")}),
 	}, direct{env, f})
 	if err != nil {
 		t.Fatal(err)

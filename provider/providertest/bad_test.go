@@ -10,9 +10,9 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/keyferry/keyferry/provider"
+	"github.com/keyferry/keyferry/provider/providertest/suite"
 	"github.com/keyferry/keyferry/secret"
 )
 
@@ -68,22 +68,9 @@ func countingTexts() func(*memory) provider.Store {
 // mixedUp keeps the key of the last call between two steps of another. A call waits
 // for a second one, so that they meet if there is one: time is that of a bubble.
 func mixedUp(s *memory) provider.Store {
-	var mu sync.Mutex
-	var last secret.Ref
-	meet := make(chan struct{})
+	mixUp := suite.MixUp[secret.Ref]()
 	return tampered{s, func(ctx context.Context, ref secret.Ref, s *memory) (secret.Secret, error) {
-		mu.Lock()
-		last = ref
-		mu.Unlock()
-		select {
-		case meet <- struct{}{}:
-		case <-meet:
-		case <-time.After(time.Millisecond):
-		}
-		mu.Lock()
-		ref = last
-		mu.Unlock()
-		return s.Get(ctx, ref)
+		return s.Get(ctx, mixUp(ref))
 	}}
 }
 

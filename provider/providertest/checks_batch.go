@@ -54,7 +54,7 @@ func batchPartial(p *probe) {
 	last, lastValue := p.seed("partial", "c")
 	gone := p.key("partial", "b")
 	results := p.batch([]secret.Ref{{Key: first}, {Key: gone}, {Key: last}})
-	text := p.failed("the absent one", results[1].Err, secret.NotFound)
+	text := p.Failed("the absent one", results[1].Err, secret.NotFound)
 	if results[1].Err != nil && !strings.Contains(text, gone) {
 		p.Errorf("the error does not name the key: %s", text)
 	}

@@ -2,7 +2,6 @@ package providertest
 
 import (
 	"context"
-	"time"
 
 	"github.com/keyferry/keyferry/provider"
 	"github.com/keyferry/keyferry/secret"
@@ -61,6 +60,26 @@ func (p *probe) operations(group, key string) []operation {
 			return s.(provider.Checker).Check(ctx)
 		}})
 	}
+	return append(ops, p.writing(secret.Ref{Key: p.key(group, "put")})...)
+}
+
+// writing are the calls that write, to a key that nobody else has.
+func (p *probe) writing(ref secret.Ref) []operation {
+	var ops []operation
+	if p.h.can(Writer) {
+		ops = append(ops, operation{"Inspect", func(ctx context.Context, s provider.Store) error {
+			_, err := s.(provider.Writer).Inspect(ctx, ref, provider.PutOptions{})
+			return err
+		}}, operation{"Put", func(ctx context.Context, s provider.Store) error {
+			_, err := s.(provider.Writer).Put(ctx, ref, p.content(plain("put")), provider.PutOptions{Owner: provider.ManagedBy})
+			return err
+		}})
+	}
+	if p.h.can(Deleter) {
+		ops = append(ops, operation{"Delete", func(ctx context.Context, s provider.Store) error {
+			return s.(provider.Deleter).Delete(ctx, ref, provider.DeleteOptions{Owner: provider.ManagedBy})
+		}})
+	}
 	return ops
 }
 
@@ -76,7 +95,7 @@ func (p *probe) attempt(ctx context.Context, situation Situation, op operation) 
 
 func checkGood(p *probe) {
 	if err := p.open().(provider.Checker).Check(p.Context()); err != nil {
-		p.failed("check", err, secret.Unsupported)
+		p.Failed("check", err, secret.Unsupported)
 	}
 }
 
@@ -94,9 +113,9 @@ func (p *probe) fault(situation Situation, kind secret.Kind) {
 			continue // the credentials do work
 		}
 		what := op.name + " while " + string(situation)
-		text := p.failed(what, err, kinds...)
+		text := p.Failed(what, err, kinds...)
 		again := p.attempt(p.Context(), situation, op)
-		if second := p.failed(what+", again", again, kinds...); second != text {
+		if second := p.Failed(what+", again", again, kinds...); second != text {
 			p.Errorf("%s: the text changes:\n%s\n%s", what, text, second)
 		}
 		if want := p.h.RetryAfter; situation == Throttled && op.name != "Check" && secret.RetryAfterOf(err) != want {
@@ -115,7 +134,7 @@ func contextEnded(p *probe) {
 		if op.name == "Check" && secret.KindOf(err) == secret.Unsupported {
 			continue
 		}
-		p.failed(op.name+" with an ended context", err, secret.Unavailable)
+		p.Failed(op.name+" with an ended context", err, secret.Unavailable)
 	}
 }
 
@@ -126,35 +145,6 @@ func contextHanging(p *probe) {
 		if op.name == "Check" && secret.KindOf(p.attempt(p.Context(), Good, op)) == secret.Unsupported {
 			continue
 		}
-		p.hang(op)
-	}
-}
-
-func (p *probe) hang(op operation) {
-	ctx, cancel := context.WithCancel(p.Context())
-	defer cancel()
-	select { // of a call that was over before it was noticed
-	case <-p.h.Reached:
-	default:
-	}
-	done := make(chan error, 1)
-	go func() { done <- p.attempt(ctx, Hanging, op) }()
-	guard := time.NewTimer(patience)
-	defer guard.Stop()
-	select {
-	case <-p.h.Reached:
-	case err := <-done:
-		p.Errorf("%s ended although the backend hangs: %v", op.name, err)
-		return
-	case <-guard.C:
-		p.Errorf("%s did not reach the backend", op.name)
-		return
-	}
-	cancel()
-	select {
-	case err := <-done:
-		p.failed(op.name+" whose context ended", err, secret.Unavailable)
-	case <-guard.C:
-		p.Errorf("%s goes on after the end of its context", op.name)
+		p.Hang(p.Context(), op.name, p.h.Reached, func(ctx context.Context) error { return p.attempt(ctx, Hanging, op) })
 	}
 }

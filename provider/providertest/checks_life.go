@@ -11,13 +11,6 @@ import (
 // abilitiesName is the check without which the others make no sense.
 const abilitiesName = "abilities"
 
-func kinds() []secret.Kind {
-	return []secret.Kind{
-		secret.NotFound, secret.Unauthenticated, secret.Denied, secret.Invalid, secret.Unsupported,
-		secret.Conflict, secret.RateLimited, secret.Unavailable, secret.Internal,
-	}
-}
-
 func lifeChecks() []check {
 	return []check{
 		{name: "concurrent calls", run: concurrent},
@@ -34,7 +27,11 @@ func abilities(p *probe) {
 	_, batches := s.(provider.Batcher)
 	_, lists := s.(provider.Lister)
 	_, checks := s.(provider.Checker)
-	for ability, has := range map[Ability]bool{Reader: reads, Batcher: batches, Lister: lists, Checker: checks} {
+	_, writes := s.(provider.Writer)
+	_, deletes := s.(provider.Deleter)
+	for ability, has := range map[Ability]bool{
+		Reader: reads, Batcher: batches, Lister: lists, Checker: checks, Writer: writes, Deleter: deletes,
+	} {
 		if has != p.h.can(ability) {
 			p.Errorf("the store implements %s: %v, and the harness says %v", ability, has, !has)
 		}
@@ -87,7 +84,7 @@ func (p *probe) callAll(s provider.Store, mine, next Entry) {
 	}
 	if c, ok := s.(provider.Checker); ok {
 		if err := c.Check(p.Context()); err != nil {
-			p.failed("a concurrent Check", err, secret.Unsupported)
+			p.Failed("a concurrent Check", err, secret.Unsupported)
 		}
 	}
 }
@@ -141,11 +138,11 @@ func closed(p *probe) {
 			p.Fatalf("open: %v", err)
 		}
 		if err := op.call(p.Context(), s); err != nil {
-			p.failed(op.name+" before Close", err, secret.Unsupported)
+			p.Failed(op.name+" before Close", err, secret.Unsupported)
 		}
 		if err := s.Close(); err != nil {
 			p.Errorf("close: %v", err)
 		}
-		p.failed(op.name+" after Close", op.call(p.Context(), s), kinds()...)
+		p.Failed(op.name+" after Close", op.call(p.Context(), s))
 	}
 }

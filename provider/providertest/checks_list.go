@@ -178,7 +178,7 @@ func listContext(p *probe) {
 	for _, err := range l.List(ctx, p.query("ends")) {
 		cancel()
 		if err != nil {
-			p.failed("list", err, secret.Unavailable)
+			p.Failed("list", err, secret.Unavailable)
 		}
 	}
 	cancel()
@@ -187,7 +187,7 @@ func listContext(p *probe) {
 		again = err
 		break
 	}
-	p.failed("list after the end of the context", again, secret.Unavailable)
+	p.Failed("list after the end of the context", again, secret.Unavailable)
 }
 
 // firstOf returns the first error of a listing; nil if there is none.

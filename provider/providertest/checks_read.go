@@ -15,7 +15,7 @@ import (
 // checks are all promises, in the order in which they are run.
 func checks() []check {
 	first := []check{{name: abilitiesName, run: abilities}}
-	return slices.Concat(first, readChecks(), batchChecks(), listChecks(), faultChecks(), lifeChecks())
+	return slices.Concat(first, readChecks(), batchChecks(), listChecks(), writeChecks(), deleteChecks(), faultChecks(), lifeChecks())
 }
 
 func readChecks() []check {
@@ -33,14 +33,18 @@ func readChecks() []check {
 }
 
 // payloads are values that are easily damaged on the way.
-func payloads(kind Payload) map[string][]byte {
+func (h Harness) payloads() map[string][]byte {
+	size := 64 << 10
+	if h.Largest > 0 {
+		size = min(size, h.Largest-len(Mark)-len(`{"mark":"","large":""}`))
+	}
 	out := map[string][]byte{
 		"numbers":  []byte(`{"mark":"` + Mark + `","big":12345678901234567890,"exp":1e400,"one":1.0,"frac":0.1000000000000000055,"neg":-0}`),
 		"unicode":  []byte(`{"mark":"` + Mark + `","text":"žluťoučký 🔑 \\u2028 <&> \"quoted\"","":"empty name","a.b":"dot","nested":{"x":[1,null,true]}}`),
-		"large":    fmt.Appendf(nil, `{"mark":%q,"large":%q}`, Mark, strings.Repeat("k", 64<<10)),
+		"large":    fmt.Appendf(nil, `{"mark":%q,"large":%q}`, Mark, strings.Repeat("k", size)),
 		"one byte": []byte(`{"v":"x"}`),
 	}
-	if kind == Objects {
+	if h.Payload == Objects {
 		return out
 	}
 	maps.Copy(out, map[string][]byte{
@@ -51,7 +55,7 @@ func payloads(kind Payload) map[string][]byte {
 		"one byte": []byte("x"),
 		"emoji":    []byte("🔑 " + Mark + " e\u0301 \ufeff"),
 	})
-	if kind == Bytes {
+	if h.Payload == Bytes {
 		binary := []byte(Mark)
 		for i := range 256 {
 			binary = append(binary, byte(i))
@@ -62,7 +66,7 @@ func payloads(kind Payload) map[string][]byte {
 }
 
 func exactValue(p *probe) {
-	values := payloads(p.h.Payload)
+	values := p.h.payloads()
 	var entries []Entry
 	for i, name := range secret.Keys(values) {
 		entries = append(entries, Entry{Key: p.key("exact", fmt.Sprint(i)), Value: values[name]})
@@ -99,12 +103,12 @@ func absent(p *probe) {
 	for _, name := range []string{"never", "othe", "other2"} {
 		ref := secret.Ref{Key: p.key("absent", name)}
 		_, err := r.Get(p.Context(), ref)
-		text := p.failed("get "+ref.Key, err, secret.NotFound)
+		text := p.Failed("get "+ref.Key, err, secret.NotFound)
 		if err != nil && !strings.Contains(text, ref.Key) {
 			p.Errorf("the error does not name the key: %s", text)
 		}
 		_, again := r.Get(p.Context(), ref)
-		if second := p.failed("get again", again, secret.NotFound); second != text {
+		if second := p.Failed("get again", again, secret.NotFound); second != text {
 			p.Errorf("the text changes:\n%s\n%s", text, second)
 		}
 	}
@@ -119,7 +123,7 @@ func deleted(p *probe) {
 	p.same("before the deletion", got, value)
 	p.h.Delete(p.T, key)
 	_, err = p.reader().Get(p.Context(), secret.Ref{Key: key})
-	p.failed("get after the deletion", err, secret.NotFound)
+	p.Failed("get after the deletion", err, secret.NotFound)
 }
 
 func latest(p *probe) {
@@ -160,7 +164,7 @@ func version(p *probe) {
 		p.same(fmt.Sprintf("version %q", v), got, want)
 	}
 	_, err = r.Get(p.Context(), secret.Ref{Key: key, Version: "999999"})
-	p.failed("get a version that is not there", err, secret.NotFound)
+	p.Failed("get a version that is not there", err, secret.NotFound)
 }
 
 func metadata(p *probe) {
@@ -183,20 +187,20 @@ func metadata(p *probe) {
 	switch {
 	case json.Unmarshal(whole, &doc) != nil || doc == nil:
 		p.Errorf("the metadata is no JSON object")
-	case p.leak(string(whole)) != "":
+	case p.Leak(string(whole)) != "":
 		p.Errorf("the metadata holds the value")
 	case !bytes.Contains(whole, []byte(`"team"`)) || !bytes.Contains(whole, []byte(`"harbour"`)):
 		p.Errorf("the metadata lacks the tag that was seeded: %s", whole)
 	}
 	_, err = r.Get(p.Context(), secret.Ref{Key: p.key("metadata", "never"), Metadata: true})
-	p.failed("get metadata of what is not there", err, secret.NotFound)
+	p.Failed("get metadata of what is not there", err, secret.NotFound)
 }
 
 // refused asserts that a store refuses what its backend has no notion of, and says
 // which field asks for it.
 func (p *probe) refused(what string, err error, field string) {
 	p.Helper()
-	text := p.failed(what, err, secret.Unsupported, secret.Invalid)
+	text := p.Failed(what, err, secret.Unsupported, secret.Invalid)
 	if err != nil && !strings.Contains(strings.ToLower(text), field) {
 		p.Errorf("%s: the error does not name the field %q: %s", what, field, text)
 	}

@@ -80,7 +80,7 @@ func objectKey(kind, namespace, name string) string {
 	return kind + "/" + namespace + "/" + name
 }
 
-// Put sets the data of a Secret or ConfigMap; an empty kind is Secret, nil data
+// Put sets the data of a Secret or ConfigMap, or the annotations of a ServiceAccount; an empty kind is Secret, nil data
 // removes it. Its labels stay.
 func (e *Env) Put(kind, namespace, name string, data map[string]string) {
 	e.mu.Lock()
@@ -125,7 +125,7 @@ func (e *Env) Credential(ctx context.Context, ref provider.CredentialRef) (secre
 		return secret.Value{}, envError(secret.Denied, "%s: %s lacks the label %s", ref.Field, objectKey(ref.Kind, ns, ref.Name), ref.Label)
 	}
 	v, err := o.pick(ref)
-	if err == nil && ref.Kind != "ConfigMap" {
+	if err == nil && (ref.Kind == "" || ref.Kind == "Secret") {
 		e.hand(v)
 	}
 	return v, err
@@ -223,6 +223,11 @@ func (e *Env) HTTP(t provider.TLS) (*http.Client, error) {
 	defer e.mu.Unlock()
 	e.clients = append(e.clients, c)
 	return c, nil
+}
+
+// Consumer is what provider.ConsumerOf returns: a SecretStore "store" in Namespace.
+func (e *Env) Consumer() provider.Consumer {
+	return provider.Consumer{Namespace: Namespace, StoreKind: "SecretStore", StoreName: "store"}
 }
 
 // Clock implements provider.Env.

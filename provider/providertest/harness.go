@@ -2,24 +2,17 @@ package providertest
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/keyferry/keyferry/provider"
+	"github.com/keyferry/keyferry/provider/providertest/suite"
 	"github.com/keyferry/keyferry/secret"
 )
 
 // T is what the suite needs of a test. *testing.T has it.
-type T interface {
-	Helper()
-	Context() context.Context
-	Cleanup(func())
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
+type T = suite.T
 
 // Situation is what a store is opened into.
 type Situation string
@@ -31,7 +24,7 @@ const (
 	Good Situation = "good"
 	// BadCredential: the backend does not know the credential.
 	BadCredential Situation = "bad credential"
-	// Underprivileged: the credential is good and may read no secret.
+	// Underprivileged: the credential is good and may neither read nor write a secret.
 	Underprivileged Situation = "underprivileged"
 	// Throttled: the backend refuses every call because there were too many.
 	Throttled Situation = "throttled"
@@ -60,6 +53,15 @@ const (
 	Paths Ability = "Paths"
 	// Tags: List takes tags.
 	Tags Ability = "Tags"
+	// Writer and Deleter are interfaces. Those who write read as well.
+	Writer  Ability = "Writer"
+	Deleter Ability = "Deleter"
+	// CompareAndSet: Put and Delete notice that the key holds something else than If.
+	CompareAndSet Ability = "CompareAndSet"
+	// Marks: the backend keeps the mark of an owner. What has none is not deleted.
+	Marks Ability = "Marks"
+	// MarksRequired: what has no mark is not overwritten either. It goes with Marks.
+	MarksRequired Ability = "MarksRequired"
 )
 
 // Payload is what values a backend can hold.
@@ -92,14 +94,30 @@ type Harness struct {
 	// Open opens a new store that sees all that was seeded. It must end soon after
 	// ctx, and may log in or leave that to the first call. Required.
 	Open func(ctx context.Context, s Situation) (provider.Store, error)
-	// Seed puts secrets there, each as a new version of its key. Required.
+	// Seed puts secrets there, each as a new version of its key, new ones without the
+	// mark of an owner. Required.
 	Seed func(t T, entries ...Entry)
 	// Delete removes a secret; nil if a backend has no deletion.
 	Delete func(t T, key string)
 	// Value takes out of what Get returned what Seed was given; nil takes its Value.
 	Value func(secret.Secret) secret.Value
+	// Content makes of what Seed would be given what a store is given to Put; nil
+	// makes a secret with this Value. It is the other way round of Value.
+	Content func(value []byte) secret.Secret
+	// Foreign puts a secret there that carries the mark of another owner. Required
+	// of those that name Marks.
+	Foreign func(t T, key string, value []byte)
+	// Held looks at a key in the backend, past the stores: the value in the form that
+	// Seed takes, and a number that grows with each write to the key, or -1 if
+	// the backend has none. Required of those that name Writer.
+	Held func(t T, key string) (value []byte, writes int, exists bool)
+	// Alone is true if what a store writes is seen by itself alone.
+	Alone bool
 	// Payload is what values the backend holds.
 	Payload Payload
+	// Largest is the size of the largest value that the backend holds; zero if it
+	// holds 64 KiB.
+	Largest int
 	// Abilities are what the stores can do.
 	Abilities []Ability
 	// Page is the number of secrets that a listing has on one page, and Batch of
@@ -121,7 +139,7 @@ func Run(t *testing.T, h Harness) {
 	if problem := h.problem(); problem != "" {
 		t.Fatal(problem)
 	}
-	recorded := record(t)
+	heard := suite.Listen(t)
 	for _, c := range checks() {
 		passed := t.Run(c.name, func(t *testing.T) {
 			if reason, ok := h.Without[c.name]; ok {
@@ -129,7 +147,7 @@ func Run(t *testing.T, h Harness) {
 				return
 			}
 			if h.wants(c) {
-				c.perform(t, h, recorded)
+				c.perform(t, h, heard)
 			}
 		})
 		if !passed && c.name == abilitiesName {
@@ -157,25 +175,11 @@ func (h Harness) problem() string {
 	has := map[string]bool{
 		"get/deleted": h.Delete != nil, "list/pages": h.Page > 0 || !h.can(Lister), "batch/large": h.Batch > 0 || !h.can(Batcher),
 		"context/hanging": h.Reached != nil,
+		"write/create":    h.Held != nil || !h.can(Writer), "write/foreign owner": h.Foreign != nil || !h.can(Marks),
 	}
-	for _, name := range slices.Sorted(maps.Keys(has)) {
-		if _, excused := h.Without[name]; !excused && !has[name] {
-			return fmt.Sprintf("the harness lacks what %q needs: set it, or say why not in Without", name)
-		}
-	}
-	return h.badExcuse()
-}
-
-// badExcuse names an entry of Without that excuses nothing; empty if there is none.
-func (h Harness) badExcuse() string {
 	excusable := map[string]bool{}
 	for _, c := range checks() {
 		excusable[c.name] = c.excusable
 	}
-	for _, name := range slices.Sorted(maps.Keys(h.Without)) {
-		if h.Without[name] == "" || !excusable[name] {
-			return fmt.Sprintf("Without[%q]: no such check, or one that every backend can show, or no reason", name)
-		}
-	}
-	return ""
+	return suite.Problem(h.Without, has, excusable)
 }

@@ -64,6 +64,22 @@ func (b *backend) remove(_ T, key string) {
 	b.entries[key].deleted = true
 }
 
+func (b *backend) foreign(t T, key string, value []byte) {
+	b.seed(t, Entry{Key: key, Value: value, Tags: map[string]string{provider.Mark: "somebody"}})
+}
+
+func (b *backend) held(_ T, key string) (value []byte, writes int, exists bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[key]
+	if !e.there() {
+		return nil, 0, false
+	}
+	return e.versions[len(e.versions)-1], len(e.versions), true
+}
+
+func (e *entry) there() bool { return e != nil && !e.deleted && len(e.versions) > 0 }
+
 // memory is a store on a backend, as good as they get.
 type memory struct {
 	b         *backend
@@ -198,6 +214,94 @@ func (s *memory) page(ctx context.Context, q secret.Query, page int) (keys []str
 	return keys[:min(memoryPage, len(keys))], len(keys) > memoryPage, nil
 }
 
+// note is the metadata that a memory knows.
+type note struct{ Note string }
+
+// moment is what tells two states of a key apart.
+type moment struct {
+	versions int
+	there    bool
+}
+
+func (e *entry) moment() moment {
+	if e == nil {
+		return moment{}
+	}
+	return moment{len(e.versions), e.there()}
+}
+
+func (e *entry) version() secret.Version { return secret.Version(strconv.Itoa(len(e.versions))) }
+
+func (s *memory) Inspect(ctx context.Context, ref secret.Ref, _ provider.PutOptions) (provider.Holding, error) {
+	if err := s.enter(ctx, "inspect", ref); err != nil {
+		return provider.Holding{}, err
+	}
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	e := s.b.entries[ref.Key]
+	held := provider.Holding{Exists: e.there(), State: e.moment()}
+	if held.Exists {
+		held.Secret = secret.Secret{Value: secret.New(e.versions[len(e.versions)-1]), Version: e.version()}
+	}
+	return held, nil
+}
+
+// mayChange is called with the backend locked.
+func (s *memory) mayChange(op string, ref secret.Ref, owner string, held *provider.Holding) error {
+	e := s.b.entries[ref.Key]
+	switch {
+	case e.there() && e.tags[provider.Mark] != owner:
+		return s.fail(secret.Conflict, op, ref, "it belongs to somebody else")
+	case held != nil && held.State != e.moment():
+		return s.fail(secret.Conflict, op, ref, "somebody else wrote first")
+	}
+	return nil
+}
+
+func (s *memory) Put(ctx context.Context, ref secret.Ref, content secret.Secret, o provider.PutOptions) (provider.Receipt, error) {
+	if err := s.enter(ctx, "write", ref); err != nil {
+		return provider.Receipt{}, err
+	}
+	if _, err := provider.DecodeMetadata[note](o.Metadata); err != nil {
+		return provider.Receipt{}, err
+	}
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	if err := s.mayChange("write", ref, o.Owner, o.If); err != nil {
+		return provider.Receipt{}, err
+	}
+	e := s.b.entries[ref.Key]
+	if e.there() && secret.New(e.versions[len(e.versions)-1]).Same(content.Whole()) {
+		return provider.Receipt{Version: e.version()}, nil
+	}
+	if e == nil {
+		e = &entry{}
+		s.b.entries[ref.Key] = e
+	}
+	if !e.there() {
+		e.tags = map[string]string{provider.Mark: o.Owner}
+	}
+	e.versions, e.deleted = append(e.versions, content.Whole().Reveal()), false
+	return provider.Receipt{Version: e.version(), Written: true}, nil
+}
+
+func (s *memory) Delete(ctx context.Context, ref secret.Ref, o provider.DeleteOptions) error {
+	if err := s.enter(ctx, "delete", ref); err != nil {
+		return err
+	}
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	e := s.b.entries[ref.Key]
+	if !e.there() {
+		return nil
+	}
+	if err := s.mayChange("delete", ref, o.Owner, o.If); err != nil {
+		return err
+	}
+	e.deleted = true
+	return nil
+}
+
 func contains(have, want map[string]string) bool {
 	for k, v := range want {
 		if have[k] != v {
@@ -216,8 +320,11 @@ func (b *backend) harness(t T, wrap func(*memory) provider.Store) Harness {
 		Open: func(_ context.Context, s Situation) (provider.Store, error) {
 			return wrap(&memory{b: b, env: env, situation: s}), nil
 		},
-		Seed: b.seed, Delete: b.remove,
-		Abilities:  []Ability{Reader, Batcher, Lister, Checker, Versions, Metadata, Paths, Tags},
+		Seed: b.seed, Delete: b.remove, Foreign: b.foreign, Held: b.held,
+		Abilities: []Ability{
+			Reader, Batcher, Lister, Checker, Versions, Metadata, Paths, Tags,
+			Writer, Deleter, CompareAndSet, Marks, MarksRequired,
+		},
 		Page:       memoryPage,
 		Batch:      memoryBatch,
 		Reached:    b.reached,

@@ -1,13 +1,10 @@
 package providertest
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"strconv"
-	"sync"
 	"time"
 )
 
@@ -15,7 +12,7 @@ import (
 // address for each situation. Requests to the address of Good pass.
 type Proxy struct {
 	urls    map[Situation]string
-	reached chan struct{}
+	reached <-chan struct{}
 }
 
 // NewProxy starts the proxy on loopback, until the test ends. Its answers to
@@ -27,50 +24,15 @@ func NewProxy(t T, backend string, transport http.RoundTripper, retryAfter time.
 	if err != nil {
 		t.Fatalf("the backend's address: %v", err)
 	}
-	p := &Proxy{urls: map[Situation]string{}, reached: make(chan struct{}, 1)}
-	over := make(chan struct{})
+	p := &Proxy{urls: map[Situation]string{}}
 	pass := &httputil.ReverseProxy{
 		Transport: transport,
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
 	}
-	fail := func(status int) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/json")
-			if status == http.StatusTooManyRequests && retryAfter > 0 {
-				w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
-			}
-			w.WriteHeader(status)
-			_, _ = fmt.Fprintf(w, `{"errors":[%q],"message":%q}`, Mark, Mark)
-		})
-	}
-	hang := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case p.reached <- struct{}{}:
-		default:
-		}
-		select {
-		case <-r.Context().Done():
-		case <-over:
-		}
-	})
-	var servers []*httptest.Server
-	for situation, handler := range map[Situation]http.Handler{
-		Good: pass, Throttled: fail(http.StatusTooManyRequests), Down: fail(http.StatusServiceUnavailable), Hanging: hang,
-	} {
-		s := httptest.NewServer(handler)
-		servers = append(servers, s)
+	p.reached = Serve(t, pass, retryAfter, func(situation Situation, h http.Handler) []*httptest.Server {
+		s := httptest.NewServer(h)
 		p.urls[situation] = s.URL
-	}
-	t.Cleanup(func() {
-		close(over)
-		var group sync.WaitGroup
-		for _, s := range servers {
-			group.Go(func() {
-				s.CloseClientConnections()
-				s.Close()
-			})
-		}
-		group.Wait()
+		return []*httptest.Server{s}
 	})
 	return p
 }

@@ -4,79 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/keyferry/keyferry/provider"
+	"github.com/keyferry/keyferry/provider/providertest/suite"
 	"github.com/keyferry/keyferry/secret"
 )
-
-// trial is a T that records failures instead of failing the test.
-type trial struct {
-	parent *testing.T
-
-	mu       sync.Mutex
-	failures []string
-	cleanups []func()
-}
-
-func (*trial) Helper()                    {}
-func (t *trial) Context() context.Context { return t.parent.Context() }
-
-func (t *trial) Cleanup(f func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.cleanups = append(t.cleanups, f)
-}
-
-func (t *trial) Errorf(format string, args ...any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.failures = append(t.failures, fmt.Sprintf(format, args...))
-}
-
-func (t *trial) Fatalf(format string, args ...any) {
-	t.Errorf(format, args...)
-	runtime.Goexit()
-}
-
-// try runs f as a test and returns its failures; a panic is one.
-func try(parent *testing.T, f func(T)) []string {
-	t := &trial{parent: parent}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if r := recover(); r != nil {
-				t.Errorf("panic: %v", r)
-			}
-		}()
-		f(t)
-	}()
-	<-done
-	for _, f := range slices.Backward(t.cleanups) {
-		f()
-	}
-	return t.failures
-}
 
 // red returns the failures of the checks that do not hold for a store.
 func red(parent *testing.T, wrap func(*memory) provider.Store, change func(*Harness)) map[string][]string {
 	out := map[string][]string{}
 	for _, c := range checks() {
-		failures := try(parent, func(t T) {
+		failures := suite.Try(parent.Context(), func(t T) {
 			h := newBackend(t).harness(t, wrap)
 			if change != nil {
 				change(&h)
 			}
 			if h.wants(c) {
-				c.perform(t, h, record(t))
+				c.perform(t, h, suite.Listen(t))
 			}
 		})
 		if len(failures) > 0 {
@@ -232,6 +180,8 @@ func TestHarnessProblems(t *testing.T) {
 		"no way to open":                {change: func(h *Harness) { h.Open = nil }, want: "required"},
 		"no page size":                  {change: func(h *Harness) { h.Page = 0 }, want: "list/pages"},
 		"no page size, with a reason":   {change: func(h *Harness) { h.Page, h.Without = 0, map[string]string{"list/pages": "one page"} }},
+		"no look at what is held":       {change: func(h *Harness) { h.Held = nil }, want: "write/create"},
+		"nothing of another owner's":    {change: func(h *Harness) { h.Foreign = nil }, want: "write/foreign owner"},
 		"no sign of hanging":            {change: func(h *Harness) { h.Reached = nil }, want: "context/hanging"},
 		"an excuse for no check":        {change: func(h *Harness) { h.Without = map[string]string{"get/nothing": "no"} }, want: "get/nothing"},
 		"an excuse that is not allowed": {change: func(h *Harness) { h.Without = map[string]string{"get/absent": "no"} }, want: "get/absent"},
@@ -245,17 +195,5 @@ func TestHarnessProblems(t *testing.T) {
 				t.Errorf("problem: %q, want one about %q", got, tc.want)
 			}
 		})
-	}
-}
-
-func TestFormsAreFoundInEncodings(t *testing.T) {
-	var missed []string
-	for _, text := range encodings("before" + Mark + "after") {
-		if (&probe{h: Harness{Env: NewEnv(t)}}).leak(text) == "" {
-			missed = append(missed, text)
-		}
-	}
-	if diff := cmp.Diff([]string(nil), missed); diff != "" {
-		t.Errorf("texts that hold the mark and pass (-want +got):\n%s", diff)
 	}
 }

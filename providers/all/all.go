@@ -2,6 +2,7 @@ package all
 
 import (
 	"github.com/keyferry/keyferry/provider"
+	"github.com/keyferry/keyferry/providers/aws"
 	"github.com/keyferry/keyferry/providers/fake"
 	"github.com/keyferry/keyferry/providers/kubernetes"
 	"github.com/keyferry/keyferry/providers/openbao"
@@ -12,6 +13,7 @@ import (
 // Registry returns the providers of this build. It fails if two have one name.
 func Registry() (provider.Registry, error) {
 	return provider.NewRegistry(
+		aws.Provider(),
 		fake.Provider(),
 		kubernetes.Provider(),
 		openbao.Provider(),

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
@@ -21,20 +23,22 @@ const (
 
 var (
 	errClosed   = errors.New("the store is closed")
-	errAbsent   = errors.New("spec.provider.fake.data has no such key")
+	errAbsent   = errors.New("spec.provider.fake.data has no such key, and none was written")
 	errVersion  = errors.New("spec.provider.fake.data has the key, but not in this version")
 	errMetadata = errors.New("a fake store keeps no metadata: remove metadataPolicy")
 	errTags     = errors.New("a fake store keeps no tags: remove find.tags")
 	errUnknown  = errors.New("spec.provider.fake.validationResult asks for an unknown result")
 	errResult   = errors.New("spec.provider.fake.validationResult asks for an error")
+	errOutdated = errors.New("it was written to since it was looked at")
 )
 
 // Provider returns the fake provider. Its stores are a provider.Batcher,
-// provider.Lister and provider.Checker. Of a key without a version in the manifest
-// every read is current; of a key with versions alone, the last one is.
+// provider.Lister, provider.Checker, provider.Writer and provider.Deleter. Of a key
+// without a version in the manifest every read is current; of a key with versions
+// alone, the last one is. What is written is current and has no version.
 func Provider() provider.Provider {
 	return provider.Define(provider.Definition[esv1.FakeProvider]{
-		Name: name, Label: "Fake", Access: provider.ReadOnly, Validate: validate, Open: open,
+		Name: name, Label: "Fake", Access: provider.ReadWrite, Validate: validate, Open: open,
 	})
 }
 
@@ -50,13 +54,16 @@ func validate(spec *esv1.FakeProvider) error {
 	return nil
 }
 
-// store is written to by Close alone.
 type store struct {
+	result esv1.ValidationResult
+	closed atomic.Bool
+
+	mu sync.RWMutex
 	// entries are by key and version; current is by key.
 	entries map[address]secret.Secret
 	current map[string]secret.Secret
-	result  esv1.ValidationResult
-	closed  atomic.Bool
+	// changes counts what was done to a key since the store was opened.
+	changes map[string]int
 }
 
 type address struct{ key, version string }
@@ -66,10 +73,12 @@ var (
 	_ provider.Batcher = (*store)(nil)
 	_ provider.Lister  = (*store)(nil)
 	_ provider.Checker = (*store)(nil)
+	_ provider.Writer  = (*store)(nil)
+	_ provider.Deleter = (*store)(nil)
 )
 
 func open(_ context.Context, spec *esv1.FakeProvider, _ provider.Env) (provider.Store, error) {
-	s := &store{entries: map[address]secret.Secret{}, current: map[string]secret.Secret{}}
+	s := &store{entries: map[address]secret.Secret{}, current: map[string]secret.Secret{}, changes: map[string]int{}}
 	for _, d := range spec.Data {
 		entry := secret.Secret{Value: secret.FromString(d.Value), Version: secret.Version(d.Version)}
 		s.entries[address{d.Key, d.Version}] = entry
@@ -112,6 +121,8 @@ func (s *store) Get(ctx context.Context, ref secret.Ref) (secret.Secret, error) 
 }
 
 func (s *store) get(ref secret.Ref) (secret.Secret, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	got, ok := s.current[ref.Key]
 	switch {
 	case ref.Metadata:
@@ -155,9 +166,12 @@ func (s *store) List(ctx context.Context, q secret.Query) iter.Seq2[secret.Item,
 			yield(secret.Item{}, err)
 			return
 		}
-		keys := slices.DeleteFunc(secret.Keys(s.current), func(key string) bool { return !strings.HasPrefix(key, folder) })
+		s.mu.RLock()
+		current := maps.Clone(s.current)
+		s.mu.RUnlock()
+		keys := slices.DeleteFunc(secret.Keys(current), func(key string) bool { return !strings.HasPrefix(key, folder) })
 		for _, key := range keys {
-			value := s.current[key]
+			value := current[key]
 			if !yield(secret.Item{Ref: secret.Ref{Key: key}, Secret: &value}, nil) {
 				return
 			}

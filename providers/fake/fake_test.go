@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -50,17 +51,31 @@ func (m *manifest) spec() *esv1.FakeProvider {
 
 func TestConformance(t *testing.T) {
 	var m manifest
+	var last atomic.Pointer[store] // what is written is in there
 	env := providertest.NewEnv(t)
 	providertest.Run(t, providertest.Harness{
 		Env: env,
 		Open: func(ctx context.Context, _ providertest.Situation) (provider.Store, error) {
-			return Provider().Open(ctx, m.spec(), env)
+			s, err := Provider().Open(ctx, m.spec(), env)
+			if err == nil {
+				last.Store(s.(*store))
+			}
+			return s, err
 		},
 		Seed:   m.seed,
 		Delete: m.remove,
+		Held: func(_ providertest.T, key string) ([]byte, int, bool) {
+			s := last.Load()
+			s.mu.RLock()
+			defer s.mu.RUnlock()
+			current, ok := s.current[key]
+			return current.Value.Reveal(), s.changes[key], ok
+		},
+		Alone: true,
 		Abilities: []providertest.Ability{
 			providertest.Reader, providertest.Batcher, providertest.Lister, providertest.Checker,
 			providertest.Versions, providertest.Paths,
+			providertest.Writer, providertest.Deleter, providertest.CompareAndSet,
 		},
 		Page:  1,
 		Batch: 1,
@@ -141,6 +156,49 @@ func TestListFolders(t *testing.T) {
 				t.Errorf("keys (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestWritesGoOverTheManifest(t *testing.T) {
+	spec := &esv1.FakeProvider{Data: []esv1.FakeProviderData{
+		{Key: "db/user", Value: "one", Version: "1"}, {Key: "db/user", Value: "two", Version: "2"}, {Key: "db/name", Value: "n"},
+	}}
+	s, other := open1(t, spec), open1(t, spec)
+	read := func(s provider.Store, ref secret.Ref) string {
+		got, err := s.(provider.Reader).Get(t.Context(), ref)
+		if err != nil {
+			return string(secret.KindOf(err))
+		}
+		return string(got.Version) + ":" + string(got.Value.Reveal())
+	}
+	for _, key := range []string{"db/user", "db/new"} {
+		if _, err := s.(provider.Writer).Put(t.Context(), secret.Ref{Key: key}, secret.Secret{Value: secret.FromString("pushed")}, provider.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.(provider.Deleter).Delete(t.Context(), secret.Ref{Key: "db/name"}, provider.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for item, err := range s.(provider.Lister).List(t.Context(), secret.Query{Path: "db"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed = append(listed, item.Ref.Key+"="+string(item.Secret.Value.Reveal()))
+	}
+	if diff := cmp.Diff([]string{"db/new=pushed", "db/user=pushed"}, listed); diff != "" {
+		t.Errorf("listed (-want +got):\n%s", diff)
+	}
+	got := map[string]string{
+		"current": read(s, secret.Ref{Key: "db/user"}), "older version": read(s, secret.Ref{Key: "db/user", Version: "1"}),
+		"deleted": read(s, secret.Ref{Key: "db/name"}), "of another store": read(other, secret.Ref{Key: "db/user"}),
+	}
+	want := map[string]string{"current": ":pushed", "older version": "1:one", "deleted": "NotFound", "of another store": "2:two"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+	if len(spec.Data) != 3 || spec.Data[1].Value != "two" {
+		t.Error("the manifest was changed")
 	}
 }
 

@@ -27,7 +27,7 @@ func (f fixture) proxy() *providertest.Proxy {
 
 func TestConformance(t *testing.T) {
 	f := newFixture(t)
-	f.token("good", "reader")
+	f.token("good", "writer")
 	f.token("weak", "nobody")
 	f.env.Put("", providertest.Namespace, "bad", map[string]string{"token": providertest.Mark})
 	proxy := f.proxy()
@@ -48,8 +48,16 @@ func TestConformance(t *testing.T) {
 				t.Fatalf("delete %s: %v", key, err)
 			}
 		},
-		Value:      field,
-		Abilities:  []providertest.Ability{providertest.Reader, providertest.Lister, providertest.Checker, providertest.Metadata, providertest.Tags},
+		Foreign: func(t providertest.T, key string, value []byte) {
+			f.apply(t, providertest.Entry{Key: key, Value: value, Tags: map[string]string{provider.Mark: "somebody"}})
+		},
+		Held:    f.held,
+		Value:   field,
+		Content: withField,
+		Abilities: []providertest.Ability{
+			providertest.Reader, providertest.Lister, providertest.Checker, providertest.Metadata, providertest.Tags,
+			providertest.Writer, providertest.Deleter, providertest.CompareAndSet, providertest.Marks,
+		},
 		Page:       pageSize,
 		Reached:    proxy.Reached(),
 		RetryAfter: retryAfter,

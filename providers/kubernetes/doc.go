@@ -1,10 +1,12 @@
-// Package kubernetes is the provider "kubernetes": it reads the Secrets of one
-// namespace, of this cluster or of another one.
+// Package kubernetes is the provider "kubernetes": it reads and writes the
+// Secrets of one namespace, of this cluster or of another one.
 //
 // It speaks HTTP on the transport of its Env instead of using client-go, which
 // would repeat calls below the funnel and, at high verbosity, log what servers
-// answer. It must not read a namespace other than remoteNamespace, watch, cache, or
-// let a 404 that is not the API server's own pass for a missing secret.
+// answer. It must not read a namespace other than remoteNamespace, nor write to one
+// unless the metadata of a push through a cluster store names it; not watch, cache, or
+// let a 404 that is not the API server's own pass for a missing secret. A Secret that
+// another object controls is never written to, and one without our mark never deleted.
 //
 //	spec := &esv1.KubernetesProvider{
 //		RemoteNamespace: "shared",

@@ -15,14 +15,16 @@ import (
 
 // request is one call of the API server.
 type request struct {
-	call   string // for metrics
-	op     string // for errors
-	ref    secret.Ref
-	path   []string
-	query  url.Values
-	accept string
-	kind   string // of the object that is expected
-	body   []byte // makes it a POST
+	call      string // for metrics
+	op        string // for errors
+	ref       secret.Ref
+	namespace string // for errors
+	method    string // GET if empty
+	path      []string
+	query     url.Values
+	accept    string
+	kind      string // of the object that is expected
+	body      []byte
 }
 
 // answer is what an answer is decoded into.
@@ -62,11 +64,11 @@ func (s *store) prepare(ctx context.Context, req request) (*http.Request, error)
 	}
 	u := s.server.JoinPath(req.path...)
 	u.RawQuery = req.query.Encode()
-	method, body := http.MethodGet, io.Reader(http.NoBody)
+	body := io.Reader(http.NoBody)
 	if req.body != nil {
-		method, body = http.MethodPost, bytes.NewReader(req.body)
+		body = bytes.NewReader(req.body)
 	}
-	httpReq, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	httpReq, err := http.NewRequestWithContext(ctx, req.method, u.String(), body)
 	if err != nil { // its text quotes the address
 		return nil, fail(secret.Invalid, req.op, req.ref, errNoObject)
 	}
@@ -96,27 +98,39 @@ func (s *store) broken(req request, err error) error {
 func (s *store) refusal(req request, code int, e *secret.Error, body []byte) error {
 	e.Op, e.Provider, e.Ref = req.op, name, req.ref
 	where := httpx.Origin(s.server)
+	about := absence(body)
 	switch {
 	case e.Kind == secret.Unauthenticated:
 		e.Err = fmt.Errorf("%s does not know the credential: it is wrong, expired or for another audience", where)
 	case e.Kind == secret.Denied:
-		verb := map[string]string{callGet: "get", callList: "list"}[req.call]
-		e.Err = fmt.Errorf("%s does not let the credential %s secrets in namespace %q: grant it in a Role there", where, verb, s.namespace)
+		e.Err = fmt.Errorf("%s does not let the credential %s secrets in namespace %q: grant it in a Role there", where, verb(req.call), req.namespace)
 	case code == http.StatusGone:
 		e.Kind, e.Err = secret.Unavailable, fmt.Errorf("the listing at %s took so long that it must begin again", where)
-	case e.Kind == secret.NotFound && !saysAbsent(req, body):
-		e.Kind, e.Err = secret.Invalid, fmt.Errorf("nothing at %s serves Secrets: check the server's address", where)
+	case e.Kind == secret.NotFound && about == [2]string{"namespaces", req.namespace}:
+		e.Kind, e.Err = secret.Invalid, fmt.Errorf("there is no namespace %q at %s: create it, or name another", req.namespace, where)
+	case e.Kind == secret.NotFound && about == [2]string{"secrets", req.ref.Key}:
+		e.Err = fmt.Errorf("there is no such Secret in namespace %q", req.namespace)
 	case e.Kind == secret.NotFound:
-		e.Err = fmt.Errorf("there is no such Secret in namespace %q", s.namespace)
+		e.Kind, e.Err = secret.Invalid, fmt.Errorf("nothing at %s serves Secrets: check the server's address", where)
+	case code == http.StatusUnprocessableEntity:
+		e.Err = fmt.Errorf("%s does not take the Secret: it lacks a key that its type requires, is too large, or has a label or annotation that is not allowed", where)
 	default:
 		e.Err = fmt.Errorf("%s: %w", where, e.Err)
 	}
 	return e
 }
 
-// saysAbsent reports whether a 404 is the API server's own and about this Secret.
-// Taken for that, a mistyped address would look as if every secret had been deleted.
-func saysAbsent(req request, body []byte) bool {
+// verb is what a Role grants for a call.
+func verb(call string) string {
+	return map[string]string{
+		callGet: "get", callList: "list", callCreate: "create", callUpdate: "update", callDelete: "delete",
+	}[call]
+}
+
+// absence returns the resource and the name that a 404 is about, if it is the API
+// server's own. Any other, taken for that, would let a mistyped address look as if
+// every secret had been deleted.
+func absence(body []byte) [2]string {
 	var status struct {
 		Kind    string `json:"kind"`
 		Reason  string `json:"reason"`
@@ -125,6 +139,8 @@ func saysAbsent(req request, body []byte) bool {
 			Kind string `json:"kind"`
 		} `json:"details"`
 	}
-	return json.Unmarshal(body, &status) == nil && status.Kind == "Status" && status.Reason == "NotFound" &&
-		status.Details.Kind == "secrets" && status.Details.Name == req.ref.Key
+	if json.Unmarshal(body, &status) != nil || status.Kind != "Status" || status.Reason != "NotFound" {
+		return [2]string{}
+	}
+	return [2]string{status.Details.Kind, status.Details.Name}
 }

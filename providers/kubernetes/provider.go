@@ -22,10 +22,11 @@ const (
 )
 
 // Provider returns the kubernetes provider. Its stores are a provider.Reader,
-// provider.Lister and provider.Checker. What they read are the fields of a Secret.
+// provider.Lister, provider.Checker, provider.Writer and provider.Deleter. What they
+// read and write are the fields of a Secret.
 func Provider() provider.Provider {
 	return provider.Define(provider.Definition[esv1.KubernetesProvider]{
-		Name: name, Label: "Kubernetes", Access: provider.ReadOnly, Validate: validate, Open: open,
+		Name: name, Label: "Kubernetes", Access: provider.ReadWrite, Flat: true, Validate: validate, Open: open,
 	})
 }
 

@@ -26,6 +26,9 @@ import (
 const (
 	callGet    = "GetSecret"
 	callList   = "ListSecrets"
+	callCreate = "CreateSecret"
+	callUpdate = "UpdateSecret"
+	callDelete = "DeleteSecret"
 	callRules  = "CreateSelfSubjectRulesReview"
 	callAccess = "CreateSelfSubjectAccessReview"
 )
@@ -62,6 +65,8 @@ var (
 	_ provider.Reader  = (*store)(nil)
 	_ provider.Lister  = (*store)(nil)
 	_ provider.Checker = (*store)(nil)
+	_ provider.Writer  = (*store)(nil)
+	_ provider.Deleter = (*store)(nil)
 )
 
 // Close ends the store; later calls fail with Unavailable. There is no session to end.
@@ -85,10 +90,19 @@ type object struct {
 }
 
 type objectMeta struct {
-	Name            string            `json:"name"`
-	ResourceVersion string            `json:"resourceVersion"`
-	Labels          map[string]string `json:"labels"`
-	Annotations     map[string]string `json:"annotations"`
+	Name              string            `json:"name"`
+	UID               string            `json:"uid"`
+	ResourceVersion   string            `json:"resourceVersion"`
+	DeletionTimestamp string            `json:"deletionTimestamp"`
+	Labels            map[string]string `json:"labels"`
+	Annotations       map[string]string `json:"annotations"`
+	OwnerReferences   []ownerReference  `json:"ownerReferences"`
+}
+
+type ownerReference struct {
+	Kind       string `json:"kind"`
+	Name       string `json:"name"`
+	Controller bool   `json:"controller"`
 }
 
 type objectList struct {
@@ -107,8 +121,8 @@ func (o object) secret() secret.Secret {
 	return secret.Secret{Fields: fields, Version: secret.Version(o.Metadata.ResourceVersion)}
 }
 
-func (s *store) secretsPath(key ...string) []string {
-	return slices.Concat([]string{"api", "v1", "namespaces", s.namespace, "secrets"}, key)
+func secretsPath(namespace string, key ...string) []string {
+	return slices.Concat([]string{"api", "v1", "namespaces", namespace, "secrets"}, key)
 }
 
 // Get implements provider.Reader: the fields of the Secret, or its labels and
@@ -120,7 +134,10 @@ func (s *store) Get(ctx context.Context, ref secret.Ref) (secret.Secret, error) 
 	case len(validation.NameIsDNSSubdomain(ref.Key, false)) > 0:
 		return secret.Secret{}, fail(secret.Invalid, "read", ref, errKey)
 	}
-	req := request{call: callGet, op: "read", ref: ref, path: s.secretsPath(ref.Key), accept: asJSON, kind: "Secret"}
+	req := request{
+		call: callGet, op: "read", ref: ref, namespace: s.namespace,
+		path: secretsPath(s.namespace, ref.Key), accept: asJSON, kind: "Secret",
+	}
 	if ref.Metadata {
 		req.accept, req.kind = asMetadata, "PartialObjectMetadata"
 	}
@@ -191,7 +208,8 @@ func (s *store) page(ctx context.Context, selector labels.Selector, limit int, n
 		}
 		*page = objectList{}
 		err := s.do(ctx, request{
-			call: callList, op: "list", path: s.secretsPath(), query: query, accept: asJSON, kind: "SecretList",
+			call: callList, op: "list", namespace: s.namespace,
+			path: secretsPath(s.namespace), query: query, accept: asJSON, kind: "SecretList",
 		}, page)
 		if !errors.Is(err, httpx.ErrTooLarge) || limit == 1 {
 			return limit, err
@@ -256,7 +274,8 @@ func (s *store) review(ctx context.Context, call, kind string, spec map[string]a
 	}
 	path := map[string]string{callRules: "selfsubjectrulesreviews", callAccess: "selfsubjectaccessreviews"}[call]
 	err = s.do(ctx, request{
-		call: call, op: "check", path: []string{"apis", "authorization.k8s.io", "v1", path}, accept: asJSON, kind: kind, body: body,
+		call: call, op: "check", namespace: s.namespace, method: http.MethodPost,
+		path: []string{"apis", "authorization.k8s.io", "v1", path}, accept: asJSON, kind: kind, body: body,
 	}, out)
 	if errors.Is(err, secret.Denied) {
 		return fail(secret.Unsupported, "check", secret.Ref{}, errReviews)

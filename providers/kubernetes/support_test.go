@@ -4,10 +4,12 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,8 +25,9 @@ import (
 	"github.com/keyferry/keyferry/secret"
 )
 
-// fixture is a namespace of a real API server with two service accounts: "reader"
-// may get and list its Secrets, "nobody" may not.
+// fixture is a namespace of a real API server with three service accounts: "reader"
+// may get and list its Secrets, "writer" may create, update and delete them too, and
+// "nobody" may nothing.
 type fixture struct {
 	*testing.T
 	cluster   *testenv.ControlPlane
@@ -42,7 +45,7 @@ func newFixture(t *testing.T) fixture {
 	if f.client, err = kubernetes.NewForConfig(f.config); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"reader", "nobody"} {
+	for _, name := range []string{"reader", "writer", "nobody"} {
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		if _, err := f.client.CoreV1().ServiceAccounts(f.namespace).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
@@ -51,11 +54,15 @@ func newFixture(t *testing.T) fixture {
 	f.grant(rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Name: "reader", Namespace: f.namespace}, rbacv1.PolicyRule{
 		Verbs: []string{"get", "list"}, APIGroups: []string{""}, Resources: []string{"secrets"},
 	})
+	f.grant(rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Name: "writer", Namespace: f.namespace}, rbacv1.PolicyRule{
+		Verbs: []string{"get", "list", "create", "update", "delete"}, APIGroups: []string{""}, Resources: []string{"secrets"},
+	})
 	f.env.Put("ConfigMap", providertest.Namespace, "root-ca", map[string]string{"ca.crt": string(f.config.CAData)})
 	f.env.Issue = f.issue
 	return f
 }
 
+// grant returns when the API server goes by it, which learns of it a little later.
 func (f fixture) grant(who rbacv1.Subject, what ...rbacv1.PolicyRule) {
 	f.Helper()
 	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{GenerateName: "read-"}, Rules: what}
@@ -69,6 +76,38 @@ func (f fixture) grant(who rbacv1.Subject, what ...rbacv1.PolicyRule) {
 	}
 	if _, err := f.client.RbacV1().RoleBindings(f.namespace).Create(f.Context(), binding, metav1.CreateOptions{}); err != nil {
 		f.Fatal(err)
+	}
+	for _, rule := range what {
+		f.awaitGrant(who, rule)
+	}
+}
+
+func (f fixture) awaitGrant(who rbacv1.Subject, rule rbacv1.PolicyRule) {
+	f.Helper()
+	first := func(list []string, instead string) string {
+		if len(list) == 0 || list[0] == "*" {
+			return instead
+		}
+		return list[0]
+	}
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: who.Name,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: f.namespace, Verb: first(rule.Verbs, "get"), Group: first(rule.APIGroups, ""),
+			Resource: first(rule.Resources, "secrets"), Name: first(rule.ResourceNames, ""),
+		},
+	}}
+	if who.Kind == rbacv1.ServiceAccountKind {
+		review.Spec.User = "system:serviceaccount:" + who.Namespace + ":" + who.Name
+	}
+	for {
+		got, err := f.client.AuthorizationV1().SubjectAccessReviews().Create(f.Context(), review, metav1.CreateOptions{})
+		if err != nil {
+			f.Fatal(err)
+		}
+		if got.Status.Allowed {
+			return
+		}
 	}
 }
 
@@ -163,3 +202,24 @@ func byCert(name string) *esv1.KubernetesAuth {
 }
 
 func field(s secret.Secret) secret.Value { return s.Fields["value"] }
+
+func withField(value []byte) secret.Secret {
+	return secret.Secret{Fields: map[string]secret.Value{"value": secret.New(value)}}
+}
+
+// held looks at a Secret as an administrator. Its resource version grows with each
+// write.
+func (f fixture) held(t providertest.T, key string) (value []byte, writes int, exists bool) {
+	t.Helper()
+	got, err := f.client.CoreV1().Secrets(f.namespace).Get(t.Context(), key, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, 0, false
+	}
+	if err == nil {
+		writes, err = strconv.Atoi(got.ResourceVersion)
+	}
+	if err != nil {
+		t.Fatalf("look at %s: %v", key, err)
+	}
+	return got.Data["value"], writes, true
+}

@@ -18,12 +18,12 @@ const (
 	auth = spec + ".auth"
 )
 
-// Provider returns the provider. Its stores are a Reader, a Lister and a Checker,
-// which looks at the mount too; they log in with their first call, and Close
-// revokes what they logged in for.
+// Provider returns the provider. Its stores are a Reader, a Lister, a Checker, which
+// looks at the mount too, a Writer and a Deleter; they log in with their first call,
+// and Close revokes what they logged in for.
 func Provider() provider.Provider {
 	return provider.Define(provider.Definition[esv1.OpenBaoProvider]{
-		Name: name, Label: "OpenBao", Access: provider.ReadOnly,
+		Name: name, Label: "OpenBao", Access: provider.ReadWrite, Flat: true,
 		Validate: func(s *esv1.OpenBaoProvider) error {
 			if err := validate(s); err != nil {
 				return &secret.Error{Kind: secret.Invalid, Op: "open", Provider: name, Err: err}

@@ -16,11 +16,17 @@ import (
 	"github.com/keyferry/keyferry/secret"
 )
 
-type store interface {
+type reading interface {
 	provider.Store
 	provider.Reader
 	provider.Lister
 	provider.Checker
+}
+
+type store interface {
+	reading
+	provider.Writer
+	provider.Deleter
 }
 
 // fixture is a real server and the surroundings of a store.
@@ -67,7 +73,7 @@ func (f fixture) put(key string, fields any) {
 	f.do(http.MethodPost, "secret/data/"+key, map[string]any{"data": fields})
 }
 
-// policy makes a policy that may read what is below these paths.
+// policy makes a policy of reading and listing what is below these paths.
 func (f fixture) policy(name string, paths ...string) {
 	f.Helper()
 	var b strings.Builder

@@ -57,7 +57,12 @@ func TestValidate(t *testing.T) {
 		"jwt with two tokens":            {change: auth(esv1.VaultAuth{Jwt: &esv1.VaultJwtAuth{SecretRef: ref("s", "k"), KubernetesServiceAccountToken: saToken}}), fields: []string{"auth.jwt"}},
 		"jwt without a key":              {change: auth(esv1.VaultAuth{Jwt: &esv1.VaultJwtAuth{SecretRef: ref("s", "")}}), fields: []string{"auth.jwt.secretRef.key"}},
 		"cert without a key":             {change: auth(esv1.VaultAuth{Cert: &esv1.VaultCertAuth{ClientCert: *ref("s", "k")}}), fields: []string{"auth.cert.secretRef"}},
-		"iam is not there yet":           {change: auth(esv1.VaultAuth{Iam: &esv1.VaultIamAuth{Role: "r"}}), fields: []string{"auth.iam"}},
+		"iam with every default":         {change: auth(esv1.VaultAuth{Iam: &esv1.VaultIamAuth{Role: "r"}})},
+		"iam without a role":             {change: auth(esv1.VaultAuth{Iam: &esv1.VaultIamAuth{}}), fields: []string{"auth.iam.vaultRole"}},
+		"iam of an odd region":           {change: auth(esv1.VaultAuth{Iam: &esv1.VaultIamAuth{Role: "r", Region: "a.b/c"}}), fields: []string{"auth.iam.region"}},
+		"iam of an odd mount":            {change: auth(esv1.VaultAuth{Iam: &esv1.VaultIamAuth{Role: "r", Path: "../sys"}}), fields: []string{"auth.iam"}},
+		"iam with half a key":            {change: auth(esv1.VaultAuth{Iam: &esv1.VaultIamAuth{Role: "r", SecretRef: &esv1.VaultAwsAuthSecretRef{AccessKeyID: *ref("s", "k")}}}), fields: []string{"auth.iam.secretRef.secretAccessKeySecretRef"}},
+		"iam without a service account":  {change: auth(esv1.VaultAuth{Iam: &esv1.VaultIamAuth{Role: "r", JWTAuth: &esv1.VaultAwsJWTAuth{}}}), fields: []string{"auth.iam.jwt"}},
 		"gcp is not there yet":           {change: auth(esv1.VaultAuth{GCP: &esv1.VaultGCPAuth{Role: "r"}}), fields: []string{"auth.gcp"}},
 	} {
 		t.Run(name, func(t *testing.T) {

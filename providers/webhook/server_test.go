@@ -26,7 +26,8 @@ const (
 )
 
 // secretServer is a small HTTP service that keeps secrets with their versions:
-// GET /v1/raw/<key> answers with the bytes, GET /v1/json/<key> with a document.
+// GET /v1/raw/<key> answers with the bytes, GET /v1/json/<key> with a document. POST
+// and DELETE are for both.
 type secretServer struct {
 	mu       sync.Mutex
 	versions map[string][][]byte
@@ -72,6 +73,21 @@ func (s *secretServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	form, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
+	switch r.Method {
+	case http.MethodPost:
+		value, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, "half a body", http.StatusBadRequest)
+			return
+		}
+		s.put(key, value)
+		w.WriteHeader(http.StatusCreated)
+		return
+	case http.MethodDelete:
+		s.remove(key)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	value, number, ok := s.get(key, r.URL.Query().Get("version"))
 	if !ok {
 		http.Error(w, "no such secret", http.StatusNotFound)

@@ -70,7 +70,8 @@ func TestConformance(t *testing.T) {
 			}
 		},
 		Delete:     func(_ providertest.T, key string) { backend.remove(key) },
-		Abilities:  []providertest.Ability{providertest.Reader},
+		Held:       func(_ providertest.T, key string) ([]byte, int, bool) { return backend.get(key, "") },
+		Abilities:  []providertest.Ability{providertest.Reader, providertest.Writer, providertest.Deleter},
 		Reached:    proxy.Reached(),
 		RetryAfter: 7 * time.Second,
 	})

@@ -7,15 +7,20 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // counters are the series of the controller that count calls, by name and labels.
 type counters map[string]float64
+
+// The metrics that count calls.
+const (
+	kubernetesCalls = "keyferry_kubernetes_requests_total"
+	storeCalls      = "externalsecret_provider_api_calls_count"
+	storeReads      = "keyferry_store_reads_total"
+)
 
 // counts reads the controller's metrics.
 func (p *process) counts(ctx context.Context) (counters, error) {
@@ -37,7 +42,8 @@ func parse(r io.Reader) (counters, error) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		name, value, ok := strings.Cut(lines.Text(), "} ")
-		if !ok || !counted(name) {
+		metric, _, _ := strings.Cut(name, "{")
+		if !ok || !slices.Contains([]string{kubernetesCalls, storeCalls, storeReads}, metric) {
 			continue
 		}
 		v, err := strconv.ParseFloat(value, 64)
@@ -49,74 +55,33 @@ func parse(r io.Reader) (counters, error) {
 	return out, lines.Err()
 }
 
-func counted(name string) bool {
-	for _, prefix := range []string{"keyferry_kubernetes_requests_total", "keyferry_store_reads_total", "externalsecret_provider_api_calls_count"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
+// sum adds up the series of a metric that have all of these labels, such as verb="list".
+func (c counters) sum(metric string, labels ...string) float64 {
+	var out float64
+	for name, v := range c {
+		if strings.HasPrefix(name, metric+"{") && !slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(name, l) }) {
+			out += v
 		}
 	}
-	return false
+	return out
+}
+
+// since is what was counted after before.
+func (c counters) since(before counters) counters {
+	out := counters{}
+	for name, v := range c {
+		if d := v - before[name]; d > 0 {
+			out[name] = d
+		}
+	}
+	return out
 }
 
 // print shows what was counted since before, and how much that is for each object.
 func (c counters) print(what string, before counters, n int) {
 	fmt.Printf("  calls, %s:\n", what)
-	for _, name := range slices.Sorted(maps.Keys(c)) {
-		if d := c[name] - before[name]; d > 0 {
-			fmt.Printf("    %-70s %8.0f  %6.3f per object\n", strings.TrimSuffix(name, "}")+"}", d, d/float64(n))
-		}
+	d := c.since(before)
+	for _, name := range slices.Sorted(maps.Keys(d)) {
+		fmt.Printf("    %-70s %8.0f  %6.3f per object\n", name+"}", d[name], d[name]/float64(n))
 	}
-}
-
-// usage prints the processor time and the most memory that the controller used.
-func (p *process) usage(what string) {
-	cpu, err := p.cpu()
-	if err != nil {
-		fmt.Println("  usage:", err)
-		return
-	}
-	fmt.Printf("  controller, %s: processor %.2f s, peak memory %.0f MiB\n", what, cpu.Seconds(), p.peak())
-}
-
-// ticks is the kernel's unit of processor time: USER_HZ, 100 a second on Linux.
-const ticks = 100
-
-// cpu is the processor time of the controller, from /proc.
-func (p *process) cpu() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc: %d fields", len(fields))
-	}
-	var sum int64
-	for _, text := range fields[11:13] { // utime and stime
-		v, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		sum += v
-	}
-	return time.Duration(sum) * time.Second / ticks, nil
-}
-
-// peak is the most resident memory so far, in MiB; 0 if the kernel does not say.
-func (p *process) peak() float64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			if err != nil {
-				return 0
-			}
-			return kib / 1024
-		}
-	}
-	return 0
 }

@@ -18,12 +18,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/api/externalsecrets/v1alpha1"
 	"github.com/keyferry/keyferry/internal/testenv"
 )
 
@@ -71,9 +73,12 @@ func (d *demo) fill(ctx context.Context) error {
 	}
 }
 
-// token makes a token that reads what the sample needs.
+// token makes a token that may do what the samples need.
 func (d *demo) token(ctx context.Context) (string, error) {
-	policy := map[string]string{"policy": `path "secret/data/shop/*" { capabilities = ["read"] }`}
+	policy := map[string]string{"policy": `
+path "secret/data/shop/*" { capabilities = ["read"] }
+path "secret/data/pushed/*" { capabilities = ["create", "read", "update"] }
+path "secret/metadata/pushed/*" { capabilities = ["create", "read", "update", "delete"] }`}
 	if _, err := d.bao.Do(ctx, http.MethodPost, "sys/policies/acl/shop", policy); err != nil {
 		return "", err
 	}
@@ -105,43 +110,61 @@ func (d *demo) apply(ctx context.Context, doc []byte) error {
 // patience is how long the objects may take to become Ready.
 const patience = 30 * time.Second
 
-// awaitReady prints the ExternalSecrets once all of them are Ready.
+// shown are the kinds that awaitReady waits for.
+func shown() []schema.GroupVersionKind {
+	return []schema.GroupVersionKind{
+		v1.GroupVersion().WithKind(v1.ExtSecretKind), v1.GroupVersion().WithKind(v1.ClusterExtSecretKind),
+		v1alpha1.GroupVersion().WithKind(v1alpha1.PushSecretKind),
+	}
+}
+
+// awaitReady prints the objects once all of them are Ready.
 func (d *demo) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		var all v1.ExternalSecretList
-		if err := d.api.List(ctx, &all); err != nil {
-			return err
+		var all []unstructured.Unstructured
+		for _, kind := range shown() {
+			var list unstructured.UnstructuredList
+			list.SetGroupVersionKind(kind)
+			if err := d.api.List(ctx, &list); err != nil {
+				return err
+			}
+			all = append(all, list.Items...)
 		}
-		ready, table := summary(all.Items)
+		ready, table := summary(all)
 		if ready {
 			fmt.Print(table)
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the ExternalSecrets are not Ready:\n%s", table)
+			return fmt.Errorf("the objects are not Ready:\n%s", table)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
 // summary is a line for each object, and whether all are Ready.
-func summary(all []v1.ExternalSecret) (ready bool, table string) {
+func summary(all []unstructured.Unstructured) (ready bool, table string) {
 	ready = true
-	for _, es := range all {
-		message := "not looked at yet"
-		is := false
-		for _, c := range es.Status.Conditions {
-			if c.Type == v1.ExternalSecretReady {
-				is, message = c.Status == corev1.ConditionStatus(metav1.ConditionTrue), c.Message
-			}
-		}
+	for _, o := range all {
+		is, message := condition(o)
 		ready = ready && is
-		table += fmt.Sprintf("  ExternalSecret %s/%s: %s\n", es.Namespace, es.Name, message)
+		table += fmt.Sprintf("  %s %s: %s\n", o.GetKind(), strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/"), message)
 	}
 	return ready, table
+}
+
+// condition is what the condition Ready of an object says.
+func condition(o unstructured.Unstructured) (ready bool, message string) {
+	list, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions") // the definitions have made sure of its form
+	for _, one := range list {
+		if c, ok := one.(map[string]any); ok && c["type"] == string(v1.ExternalSecretReady) {
+			return c["status"] == string(metav1.ConditionTrue), fmt.Sprint(c["message"])
+		}
+	}
+	return false, "not looked at yet"
 }
 
 // explain says what to try.
@@ -153,7 +176,7 @@ func (d *demo) explain(c *controller) {
 In another terminal:
 
   export KUBECONFIG=%s
-  kubectl get es,ss,css -A
+  kubectl get es,ps,ss -A; kubectl get ces,css
   kubectl get secret shop -o go-template='{{.data.DATABASE_URL | base64decode}}{{"\n"}}'
 
 Change a value in OpenBao, and see it arrive within 5 seconds, the refreshInterval:
@@ -168,13 +191,30 @@ Do not wait for the interval, bring back what somebody deleted, lose and regain 
   kubectl label ns team-a secrets- && kubectl get es -n team-a
   kubectl label ns team-a secrets=shared && kubectl get es -n team-a
 
+Change what is pushed, see it in OpenBao at once, and see it go with the PushSecret:
+
+  kubectl create secret generic api-key --from-literal=key=rotated --dry-run=client -o yaml | kubectl apply -f -
+  curl -sS -H "X-Vault-Token: %s" %s/v1/secret/data/pushed/api
+  kubectl delete ps api-key
+  curl -sS -H "X-Vault-Token: %s" %s/v1/secret/data/pushed/api
+
+One object, many namespaces:
+
+  kubectl create ns team-c && kubectl label ns team-c mail=yes && kubectl get es -A
+
+A password that was made once; delete its Secret, and the same comes back; ask for another:
+
+  kubectl get secret admin -o go-template='{{.data.password | base64decode}}{{"\n"}}'
+  kubectl delete secret admin && kubectl get secret admin -o go-template='{{.data.password | base64decode}}{{"\n"}}'
+  kubectl annotate es admin external-secrets.io/force-sync=$(date +%%s) --overwrite
+
 The controller:
 
   tail -f %s
   curl -sS http://%s/metrics | grep externalsecret_
 
 Ctrl-C stops everything.
-`, d.plane.Kubeconfig(), d.bao.RootToken, d.bao.Address, c.log, c.metrics)
+`, d.plane.Kubeconfig(), d.bao.RootToken, d.bao.Address, d.bao.RootToken, d.bao.Address, d.bao.RootToken, d.bao.Address, c.log, c.metrics)
 }
 
 func freeAddress() (string, error) {

@@ -17,11 +17,14 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/api/externalsecrets/v1alpha1"
+	genv1alpha1 "github.com/keyferry/keyferry/api/generators/v1alpha1"
 	"github.com/keyferry/keyferry/internal/testenv"
 )
 
@@ -204,16 +207,29 @@ func failures() map[string]failing {
 	return out
 }
 
-// apply creates what the YAML says, of a kind in the API group of ExternalSecrets.
+// kindOf returns a kind with its group and version.
+func kindOf(kind string) schema.GroupVersionKind {
+	switch {
+	case slices.Contains([]string{"Event", "Secret", "ConfigMap"}, kind):
+		return corev1.SchemeGroupVersion.WithKind(kind)
+	case kind == v1alpha1.PushSecretKind, kind == v1alpha1.ClusterPushSecretKind:
+		return v1alpha1.GroupVersion().WithKind(kind)
+	case slices.Contains(append(genv1alpha1.Kinds(), genv1alpha1.ClusterGeneratorKind, genv1alpha1.GeneratorStateKind), kind):
+		return genv1alpha1.GroupVersion().WithKind(kind)
+	}
+	return esv1.GroupVersion().WithKind(kind)
+}
+
+// apply creates what the YAML says, of one of our kinds.
 func (w *world) apply(kind, name, spec string) error {
 	var decoded map[string]any
 	if err := yaml.Unmarshal([]byte(spec), &decoded); err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
 	o := &unstructured.Unstructured{Object: map[string]any{"spec": decoded}}
-	o.SetGroupVersionKind(esv1.GroupVersion().WithKind(kind))
+	o.SetGroupVersionKind(kindOf(kind))
 	o.SetName(name)
-	if kind != esv1.ClusterSecretStoreKind {
+	if !strings.HasPrefix(kind, "Cluster") {
 		o.SetNamespace(w.namespace)
 	}
 	return w.api.Create(w.t.Context(), o)
@@ -459,10 +475,8 @@ func (c *canary) scan(p *process) {
 func (c *canary) raw(ctx context.Context, kind string) []unstructured.Unstructured {
 	c.t.Helper()
 	list := &unstructured.UnstructuredList{}
-	gvk := esv1.GroupVersion().WithKind(kind + "List")
-	if slices.Contains([]string{"Event", "Secret", "ConfigMap"}, kind) {
-		gvk = corev1.SchemeGroupVersion.WithKind(kind + "List")
-	}
+	gvk := kindOf(kind)
+	gvk.Kind += "List"
 	list.SetGroupVersionKind(gvk)
 	if err := c.api.List(ctx, list); err != nil {
 		c.t.Fatal(err)

@@ -55,6 +55,15 @@ func selectorSpecs() map[string]string {
 		"vault.auth.cert.clientCert":                                     `{server: $HOOK, auth: {cert: {clientCert: {REF, key: pem}, secretRef: {name: own, key: key}}}}`,
 		"vault.auth.cert.secretRef":                                      `{server: $HOOK, auth: {cert: {clientCert: {name: own, key: pem}, secretRef: {REF, key: key}}}}`,
 	}
+	const iam, aws = "vault.auth.iam.", `{service: SecretsManager, region: eu-west-1, auth: `
+	out[iam+"secretRef.accessKeyIDSecretRef"] = `{server: $HOOK, auth: {iam: {vaultRole: r, secretRef: {accessKeyIDSecretRef: {REF, key: token}, secretAccessKeySecretRef: {name: own, key: token}}}}}`
+	out[iam+"secretRef.secretAccessKeySecretRef"] = `{server: $HOOK, auth: {iam: {vaultRole: r, secretRef: {accessKeyIDSecretRef: {name: own, key: token}, secretAccessKeySecretRef: {REF, key: token}}}}}`
+	out[iam+"secretRef.sessionTokenSecretRef"] = `{server: $HOOK, auth: {iam: {vaultRole: r, secretRef: {accessKeyIDSecretRef: {name: own, key: token}, secretAccessKeySecretRef: {name: own, key: token}, sessionTokenSecretRef: {REF, key: token}}}}}`
+	out[iam+"jwt.serviceAccountRef"] = `{server: $HOOK, auth: {iam: {vaultRole: r, jwt: {serviceAccountRef: {REF}}}}}`
+	out["aws.auth.secretRef.accessKeyIDSecretRef"] = aws + `{secretRef: {accessKeyIDSecretRef: {REF, key: token}, secretAccessKeySecretRef: {name: own, key: token}}}}`
+	out["aws.auth.secretRef.secretAccessKeySecretRef"] = aws + `{secretRef: {accessKeyIDSecretRef: {name: own, key: token}, secretAccessKeySecretRef: {REF, key: token}}}}`
+	out["aws.auth.secretRef.sessionTokenSecretRef"] = aws + `{secretRef: {accessKeyIDSecretRef: {name: own, key: token}, secretAccessKeySecretRef: {name: own, key: token}, sessionTokenSecretRef: {REF, key: token}}}}`
+	out["aws.auth.jwt.serviceAccountRef"] = aws + `{jwt: {serviceAccountRef: {REF}}}}`
 	for _, name := range []string{"vault", "openBao"} {
 		out[name+".caProvider"] = `{server: $HOOK, caProvider: {REF, type: Secret, key: pem}, auth: {tokenSecretRef: {name: own, key: token}}}`
 		out[name+".auth.tokenSecretRef"] = `{server: $HOOK, auth: {tokenSecretRef: {REF, key: token}}}`
@@ -67,12 +76,8 @@ func selectorSpecs() map[string]string {
 
 // refusedSpecs are selectors of methods that this build refuses as a whole.
 func refusedSpecs() map[string]string {
-	const iam, gcp = "vault.auth.iam.", "vault.auth.gcp."
+	const gcp = "vault.auth.gcp."
 	return map[string]string{
-		iam + "secretRef.accessKeyIDSecretRef":     `{server: $HOOK, auth: {iam: {vaultRole: r, secretRef: {accessKeyIDSecretRef: {REF, key: token}}}}}`,
-		iam + "secretRef.secretAccessKeySecretRef": `{server: $HOOK, auth: {iam: {vaultRole: r, secretRef: {secretAccessKeySecretRef: {REF, key: token}}}}}`,
-		iam + "secretRef.sessionTokenSecretRef":    `{server: $HOOK, auth: {iam: {vaultRole: r, secretRef: {sessionTokenSecretRef: {REF, key: token}}}}}`,
-		iam + "jwt.serviceAccountRef":              `{server: $HOOK, auth: {iam: {vaultRole: r, jwt: {serviceAccountRef: {REF}}}}}`,
 		gcp + "workloadIdentity.serviceAccountRef": `{server: $HOOK, auth: {gcp: {role: r, workloadIdentity: {serviceAccountRef: {REF}}}}}`,
 		gcp + "secretRef.secretAccessKeySecretRef": `{server: $HOOK, auth: {gcp: {role: r, secretRef: {secretAccessKeySecretRef: {REF, key: token}}}}}`,
 		gcp + "serviceAccountRef":                  `{server: $HOOK, auth: {gcp: {role: r, serviceAccountRef: {REF}}}}`,
@@ -80,7 +85,7 @@ func refusedSpecs() map[string]string {
 }
 
 // selectors finds every field below a type that names an object: a struct with a
-// Name and a Namespace.
+// Name, and a Namespace or a Key.
 func selectors(t reflect.Type, path string) []string {
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -93,6 +98,9 @@ func selectors(t reflect.Type, path string) []string {
 	}
 	if _, ok := t.FieldByName("Name"); ok {
 		if ns, ok := t.FieldByName("Namespace"); ok && ns.Type.Kind() == reflect.Pointer {
+			return []string{path}
+		}
+		if _, ok := t.FieldByName("Key"); ok {
 			return []string{path}
 		}
 	}
@@ -120,6 +128,8 @@ func TestEveryFieldThatNamesAnObjectIsTried(t *testing.T) {
 // read.
 type recorder struct {
 	pem, key []byte
+	// transport leads to the network; nil if there is none.
+	transport http.RoundTripper
 
 	mu    sync.Mutex
 	reads map[string]bool // the namespaces
@@ -135,9 +145,9 @@ func (r *recorder) Load(_ context.Context, _, namespace, _ string) (store.Loaded
 	r.read(namespace)
 	kubeconfig := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
 		"clusters":[{"name":"c","cluster":{"server":"https://api.invalid"}}],"users":[{"name":"u","user":{"token":"token-of-%s"}}]}`, namespace)
-	return store.Loaded{Version: "1", Labels: map[string]string{esv1.LabelType: esv1.LabelTypeWebhook}, Data: map[string]secret.Value{
+	return store.Loaded{Version: "1", Labels: map[string]string{esv1.LabelType: esv1.LabelTypeWebhook}, Annotations: map[string]string{"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/r"}, Data: map[string]secret.Value{
 		"token": secret.FromString("token-of-" + namespace), "kubeconfig": secret.FromString(kubeconfig),
-		"pem": secret.New(r.pem), "key": secret.New(r.key),
+		"pem": secret.New(r.pem), "key": secret.New(r.key), "policy": secret.FromString(`{"Version":"2012-10-17","Statement":[]}`),
 	}}, nil
 }
 
@@ -151,6 +161,9 @@ var errNoNetwork = errors.New("there is no network here")
 func noDial(context.Context, string, string) (net.Conn, error) { return nil, errNoNetwork }
 
 func (r *recorder) HTTP(provider.TLS, bool) (*http.Client, error) {
+	if r.transport != nil {
+		return &http.Client{Transport: r.transport}, nil
+	}
 	return &http.Client{Transport: &http.Transport{DialContext: noDial}}, nil
 }
 
@@ -159,9 +172,9 @@ type clock struct{}
 func (clock) Now() time.Time                         { return time.Now() }
 func (clock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
-// try reads from a store as a consumer in the namespace tenant would, and returns
-// the namespaces that were read for it.
-func (r *recorder) try(t *testing.T, kind, tenant, field, spec string) ([]string, error) {
+// open returns a store as a consumer in the namespace tenant has it. A SecretStore is in
+// the namespace "attacker".
+func (r *recorder) open(t *testing.T, kind, tenant, name, spec string) (*store.Pool, store.Place) {
 	t.Helper()
 	r.reads = map[string]bool{}
 	registry, err := all.Registry()
@@ -169,8 +182,7 @@ func (r *recorder) try(t *testing.T, kind, tenant, field, spec string) ([]string
 		t.Fatal(err)
 	}
 	pool := store.New(store.Config{Registry: registry, Surroundings: r, Clock: clock{}})
-	defer pool.Close()
-	name, _, _ := strings.Cut(field, ".")
+	t.Cleanup(func() { _ = pool.Close() }) // nothing is held that must be ended
 	var s esv1.GenericStore = &esv1.SecretStore{}
 	if kind == esv1.ClusterSecretStoreKind {
 		s = &esv1.ClusterSecretStore{}
@@ -187,6 +199,17 @@ func (r *recorder) try(t *testing.T, kind, tenant, field, spec string) ([]string
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pool, place
+}
+
+// try reads from a store as a consumer in the namespace tenant would, and returns
+// the namespaces that were read for it.
+func (r *recorder) try(t *testing.T, kind, tenant, field, spec string) ([]string, error) {
+	t.Helper()
+	name, _, _ := strings.Cut(field, ".")
+	pool, place := r.open(t, kind, tenant, name, spec)
+	defer pool.Close()
+	var err error
 	if tenant == "" {
 		err = pool.Check(t.Context(), place)
 	} else {

@@ -69,6 +69,19 @@ func (b *buffer) String() string {
 // startController runs the controller on a cluster until the test ends.
 func startController(t *testing.T, kubeconfig string, args ...string) *process {
 	t.Helper()
+	p := launch(t, kubeconfig, args...)
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("the end of the controller's log:\n%s", tail(p.log.String(), 4000))
+		}
+	})
+	return p
+}
+
+// launch runs the controller on a cluster until it is killed.
+func launch(t *testing.T, kubeconfig string, args ...string) *process {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -93,12 +106,6 @@ func startController(t *testing.T, kubeconfig string, args ...string) *process {
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("the end of the controller's log:\n%s", tail(p.log.String(), 4000))
-		}
-	})
 	return p
 }
 

@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -8,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
@@ -53,11 +54,7 @@ func newLedger(t *testing.T, plane *testenv.ControlPlane) *ledger {
 	}}
 	server := httptest.NewServer(proxy)
 	t.Cleanup(server.CloseClientConnections) // watches never end by themselves
-	content := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
-		"clusters":[{"name":"c","cluster":{"server":%q}}],"users":[{"name":"u","user":{}}]}`, server.URL)
-	if err := os.WriteFile(l.kubeconfig, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeKubeconfig(t, l.kubeconfig, server.URL)
 	return l
 }
 
@@ -76,9 +73,9 @@ type tenancy struct {
 	stem   string
 	hook   *hook // where the attacker's stores are
 	inside *hook // where the attacker must not get
-	// attempts are the ExternalSecrets that must fail.
-	attempts []string
-	refused  int // by the API server, at once
+	// attempts are the ExternalSecrets, and pushes the PushSecrets, that must fail.
+	attempts, pushes []string
+	refused          int // by the API server, at once
 }
 
 func newTenancy(t *testing.T) *tenancy {
@@ -146,13 +143,20 @@ func TestATenantReachesNothingOfAnother(t *testing.T) {
 	bao := testenv.OpenBao(t)
 	tt.tryFields()
 	tt.tryObjects()
+	tt.tryPushes()
+	tt.tryGenerators()
+	tt.allow()
 	tt.tryEndpoints()
 	tt.share(bao)
 	tt.forge()
+	before := tt.victims()
 	l := newLedger(t, tt.plane)
 	p := startController(t, l.kubeconfig, "--egress-allow=127.0.0.2/32", "--enable-flood-gate=false", "--loglevel=debug")
 	eventually(t, 90*time.Second, tt.outcome)
-	t.Logf("%d attempts refused at admission, %d by a condition; %d requests to the attacker's own address", tt.refused, len(tt.attempts), len(tt.hook.seen()))
+	t.Logf("%d attempts refused at admission, %d by a condition; %d requests to the attacker's own address", tt.refused, len(tt.attempts)+len(tt.pushes), len(tt.hook.seen()))
+	if diff := cmp.Diff(before, tt.victims()); diff != "" {
+		t.Errorf("the victim's objects have changed: %s", diff)
+	}
 	tt.proveNothingWasRead(l)
 	tt.proveNoNamespaceWasForged()
 	tt.scan(p)
@@ -173,10 +177,10 @@ func (tt *tenancy) tryFields() {
 	}
 }
 
-// tryObjects names them by the fields of an ExternalSecret.
-func (tt *tenancy) tryObjects() {
+// objectAttempts name them by the fields of an ExternalSecret.
+func objectAttempts() map[string]string {
 	const data = `data: [{secretKey: v, remoteRef: {key: app}}]`
-	for name, spec := range map[string]string{
+	return map[string]string{
 		"template-configmap":        `{target: {template: {templateFrom: [{configMap: {name: x, items: [{key: token}]}}]}}, ` + data + `}`,
 		"template-configmap-in":     `{target: {template: {templateFrom: [{configMap: {name: x, namespace: $VICTIM, items: [{key: token}]}}]}}, ` + data + `}`,
 		"template-configmap-path":   `{target: {template: {templateFrom: [{configMap: {name: $VICTIM/x, items: [{key: token}]}}]}}, ` + data + `}`,
@@ -204,17 +208,21 @@ func (tt *tenancy) tryObjects() {
 		"remote-namespace":          `{secretStoreRef: {name: remote, kind: ClusterSecretStore}, data: [{secretKey: v, remoteRef: {key: x}}]}`,
 		"remote-namespace-path":     `{secretStoreRef: {name: remote, kind: ClusterSecretStore}, data: [{secretKey: v, remoteRef: {key: ../../$VICTIM/secrets/x}}]}`,
 		"remote-namespace-find":     `{secretStoreRef: {name: remote, kind: ClusterSecretStore}, dataFrom: [{find: {name: {regexp: .}}}]}`,
-	} {
+	}
+}
+
+func (tt *tenancy) tryObjects() {
+	for name, spec := range objectAttempts() {
 		tt.attempt(name, "", spec)
 	}
 	const values = `provider: {fake: {data: [{key: app, value: x}]}}`
 	tt.must(tt.world, esv1.ClusterSecretStoreKind, "for-others", `{conditions: [{namespaces: [$VICTIM]}], `+values+`}`)
 	tt.must(tt.world, esv1.ClusterSecretStoreKind, "for-part", `{conditions: [{namespaceRegexes: ["`+tt.namespace[1:len(tt.namespace)-1]+`", "$SELF-more"]}], `+values+`}`)
-	ca, err := json.Marshal(tt.plane.Config().CAData)
-	if err != nil {
-		tt.t.Fatal(err)
-	}
-	tt.must(tt.world, esv1.ClusterSecretStoreKind, "remote", `{provider: {kubernetes: {remoteNamespace: $VICTIM, server: {url: $API, caBundle: `+string(ca)+`}, auth: {serviceAccount: {name: own}}}}}`)
+	tt.must(tt.world, esv1.ClusterSecretStoreKind, "remote", `{provider: {kubernetes: {remoteNamespace: $VICTIM, server: {url: $API, caBundle: `+tt.caBase64()+`}, auth: {serviceAccount: {name: own}}}}}`)
+}
+
+func (tt *tenancy) caBase64() string {
+	return base64.StdEncoding.EncodeToString(tt.plane.Config().CAData)
 }
 
 // tryEndpoints leads stores to addresses that a tenant has no business with.
@@ -300,9 +308,10 @@ func (tt *tenancy) outcome() string {
 			missing = append(missing, name+" succeeded")
 		}
 	}
+	missing = append(missing, tt.pushOutcome()...)
 	for _, in := range []*world{tt.world, tt.victim} {
 		for _, es := range in.externals() {
-			if es.Name == "shared" && !isReady(&es) {
+			if (es.Name == "shared" || es.Name == "allowed") && !isReady(&es) {
 				missing = append(missing, es.Namespace+"/shared: "+ready(&es).Message)
 			}
 		}
@@ -373,9 +382,12 @@ func (tt *tenancy) scan(p *process) {
 	look("the metrics", p.scrape())
 	for _, request := range tt.hook.seen() {
 		look("a request to the attacker's address", request)
+		if strings.Contains(request, unlabelled) {
+			tt.t.Errorf("a Secret without the label was sent: %s", request)
+		}
 	}
 	c := &canary{world: tt.world, stem: tt.stem}
-	for _, kind := range []string{"Event", "ExternalSecret", "SecretStore", "ClusterSecretStore", "Secret", "ConfigMap"} {
+	for _, kind := range []string{"Event", "ExternalSecret", "PushSecret", "GeneratorState", "SecretStore", "ClusterSecretStore", "Secret", "ConfigMap"} {
 		for _, o := range c.raw(tt.t.Context(), kind) {
 			if o.GetNamespace() != tt.victim.namespace {
 				look(kind+" "+o.GetName(), raw(tt.t, o))

@@ -10,11 +10,14 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/api/externalsecrets/v1alpha1"
+	genv1alpha1 "github.com/keyferry/keyferry/api/generators/v1alpha1"
 	esmeta "github.com/keyferry/keyferry/api/meta/v1"
 	"github.com/keyferry/keyferry/config/crds"
 	"github.com/keyferry/keyferry/internal/testenv"
@@ -39,8 +42,10 @@ func newWorld(t *testing.T, plane *testenv.ControlPlane) *world {
 	if err := testenv.InstallCRDs(t.Context(), config, definitions); err != nil {
 		t.Fatal(err)
 	}
-	if err := esv1.AddToScheme(scheme.Scheme); err != nil {
-		t.Fatal(err)
+	for _, add := range []func(*runtime.Scheme) error{esv1.AddToScheme, v1alpha1.AddToScheme, genv1alpha1.AddToScheme} {
+		if err := add(scheme.Scheme); err != nil {
+			t.Fatal(err)
+		}
 	}
 	api, err := client.NewWithWatch(config, client.Options{Scheme: scheme.Scheme})
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package v1 is the API group external-secrets.io/v1: ExternalSecret,
-// SecretStore and ClusterSecretStore, as External Secrets Operator's users write
-// them.
+// ClusterExternalSecret, SecretStore and ClusterSecretStore, as External Secrets
+// Operator's users write them.
 //
 // It holds types, their names and how they encode, and depends on apimachinery
 // alone. What a field means is decided by whoever acts on it; what a manifest may

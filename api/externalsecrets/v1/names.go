@@ -12,6 +12,7 @@ const (
 	Version = "v1"
 
 	ExtSecretKind          = "ExternalSecret"
+	ClusterExtSecretKind   = "ClusterExternalSecret"
 	SecretStoreKind        = "SecretStore"
 	ClusterSecretStoreKind = "ClusterSecretStore"
 )
@@ -45,8 +46,12 @@ const (
 
 // Finalizers that ESO sets. They are honored and released.
 const (
-	ExternalSecretFinalizer = "externalsecrets.external-secrets.io/externalsecret-cleanup"
-	SecretStoreFinalizer    = "secretstore.externalsecrets.io/finalizer"
+	ExternalSecretFinalizer        = "externalsecrets.external-secrets.io/externalsecret-cleanup"
+	SecretStoreFinalizer           = "secretstore.externalsecrets.io/finalizer"
+	ClusterExternalSecretFinalizer = "externalsecrets.external-secrets.io/clusterexternalsecret-cleanup"
+	// NamespaceFinalizerPrefix precedes the name of a ClusterExternalSecret in the
+	// finalizers of the namespaces that it serves.
+	NamespaceFinalizerPrefix = "externalsecrets.external-secrets.io/ces-"
 )
 
 // FieldManagerPrefix precedes the name of the ExternalSecret in the field manager
@@ -102,6 +107,7 @@ func AddToScheme(s *runtime.Scheme) error {
 	b := runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
 		s.AddKnownTypes(GroupVersion(),
 			&ExternalSecret{}, &ExternalSecretList{},
+			&ClusterExternalSecret{}, &ClusterExternalSecretList{},
 			&SecretStore{}, &SecretStoreList{},
 			&ClusterSecretStore{}, &ClusterSecretStoreList{})
 		metav1.AddToGroupVersion(s, GroupVersion())

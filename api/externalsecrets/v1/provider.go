@@ -28,6 +28,9 @@ type SecretStoreProvider struct {
 	// OpenBao reads KV secrets of OpenBao.
 	// +optional
 	OpenBao *OpenBaoProvider `json:"openBao,omitempty"`
+	// AWS reads and writes secrets of AWS Secrets Manager and Parameter Store.
+	// +optional
+	AWS *AWSProvider `json:"aws,omitempty"`
 
 	// unknown holds the members that no field above is for, as they came.
 	unknown map[string]json.RawMessage `json:"-"`
@@ -47,6 +50,7 @@ func (p *SecretStoreProvider) members() []member {
 		{"webhook", p.Webhook != nil, p.Webhook},
 		{"vault", p.Vault != nil, p.Vault},
 		{"openBao", p.OpenBao != nil, p.OpenBao},
+		{"aws", p.AWS != nil, p.AWS},
 	}
 }
 

@@ -2,6 +2,7 @@ package v1_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,14 +25,15 @@ func TestProviderRoundTrip(t *testing.T) {
 		"every provider of this build has its own key: kubernetes": {in: `{"kubernetes":{"remoteNamespace":"a"}}`, name: "kubernetes", hasSpec: true},
 		"every provider of this build has its own key: webhook":    {in: `{"webhook":{"url":"https://w"}}`, name: "webhook", hasSpec: true},
 		"every provider of this build has its own key: openBao":    {in: `{"openBao":{"server":"https://o"}}`, name: "openBao", hasSpec: true},
+		"every provider of this build has its own key: aws":        {in: `{"aws":{"service":"SecretsManager","region":"eu-west-1"}}`, name: "aws", hasSpec: true},
 		"an unknown provider is named and kept whole": {
-			in: `{"aws":{"service":"SecretsManager","region":"eu","ids":[1,2.50,12345678901234567890],"deep":{"a":null}}}`, name: "aws",
+			in: `{"gcpsm":{"projectID":"p","location":"eu","ids":[1,2.50,12345678901234567890],"deep":{"a":null}}}`, name: "gcpsm",
 		},
 		"two known providers select none and are both kept":             {in: `{"vault":{"server":"https://v"},"openBao":{"server":"https://o"}}`},
-		"a known and an unknown provider select none and are both kept": {in: `{"vault":{"server":"https://v"},"aws":{"region":"eu"}}`},
-		"two unknown providers select none and are kept in order":       {in: `{"aws":{},"gcpsm":{"projectID":"p"}}`},
+		"a known and an unknown provider select none and are both kept": {in: `{"vault":{"server":"https://v"},"gcpsm":{"projectID":"p"}}`},
+		"two unknown providers select none and are kept in order":       {in: `{"azurekv":{},"gcpsm":{"projectID":"p"}}`},
 		"no provider selects none":                                      {in: `{}`},
-		"null members do not count":                                     {in: `{"vault":null,"aws":null}`, wantJSON: `{}`},
+		"null members do not count":                                     {in: `{"vault":null,"gcpsm":null}`, wantJSON: `{}`},
 		"letter case tells a key from a provider of this build":         {in: `{"Vault":{"server":"https://v"}}`, name: "Vault"},
 	}
 	for title, test := range tests {
@@ -71,7 +73,7 @@ func decode(t *testing.T, s string) map[string]any {
 	out := map[string]any{}
 	for k, v := range raw {
 		var compact any = string(v)
-		if k == "vault" || k == "openBao" || k == "fake" || k == "kubernetes" || k == "webhook" {
+		if slices.Contains([]string{"vault", "openBao", "fake", "kubernetes", "webhook", "aws"}, k) {
 			if err := json.Unmarshal(v, &compact); err != nil { // known members may gain no field
 				t.Fatal(err)
 			}
@@ -83,7 +85,7 @@ func decode(t *testing.T, s string) map[string]any {
 
 func TestProviderIsReplacedByDecoding(t *testing.T) {
 	var p esv1.SecretStoreProvider
-	for _, in := range []string{`{"aws":{}}`, `{"vault":{"server":"https://v"}}`} {
+	for _, in := range []string{`{"gcpsm":{}}`, `{"vault":{"server":"https://v"}}`} {
 		if err := json.Unmarshal([]byte(in), &p); err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +121,29 @@ spec:
   retrySettings: {maxRetries: 5, retryInterval: 10s}
   refreshInterval: 300
   provider:
-    aws: {service: ParameterStore, region: eu-west-1, auth: {jwt: {serviceAccountRef: {name: x}}}}
+    gcpsm: {projectID: p, auth: {workloadIdentity: {serviceAccountRef: {name: x}}}}
+`},
+		"SecretStore of AWS": {object: new(esv1.SecretStore), manifest: `
+apiVersion: external-secrets.io/v1
+kind: SecretStore
+metadata: {name: a, namespace: b}
+spec:
+  provider:
+    aws:
+      service: ParameterStore
+      region: eu-west-1
+      role: arn:aws:iam::111122223333:role/reader
+      additionalRoles: [arn:aws:iam::111122223333:role/first]
+      externalID: x
+      sessionTags: [{key: a, value: b}]
+      transitiveTagKeys: [a]
+      sessionTagsPolicy: Custom
+      customSessionTags: {team: c}
+      prefix: /team/
+      secretsManager: {recoveryWindowInDays: 7}
+      auth:
+        jwt: {serviceAccountRef: {name: x, audiences: [z]}}
+        secretRef: {accessKeyIDSecretRef: {name: a, key: b}, secretAccessKeySecretRef: {name: a, key: c}, sessionTokenSecretRef: {name: a, key: d}}
 `},
 		"ClusterSecretStore with a refreshInterval as a duration": {object: new(esv1.ClusterSecretStore), manifest: `
 apiVersion: external-secrets.io/v1
@@ -174,6 +198,25 @@ status:
   targetResourceVersion: "12"
   binding: {name: a}
   conditions: [{type: Ready, status: "True", reason: SecretSynced, message: m, lastTransitionTime: "2026-01-01T00:00:00Z"}]
+`},
+		"ClusterExternalSecret": {object: new(esv1.ClusterExternalSecret), manifest: `
+apiVersion: external-secrets.io/v1
+kind: ClusterExternalSecret
+metadata: {name: a}
+spec:
+  externalSecretName: b
+  externalSecretMetadata: {labels: {a: b}, annotations: {c: d}}
+  namespaceSelector: {matchLabels: {a: b}}
+  namespaceSelectors: [{matchLabels: {c: d}}, {matchExpressions: [{key: a, operator: Exists}]}]
+  namespaces: [x, z]
+  refreshTime: 1m0s
+  externalSecretSpec: {dataFrom: [{extract: {key: a}}]}
+status:
+  externalSecretName: b
+  observedGeneration: 1
+  provisionedNamespaces: [x]
+  failedNamespaces: [{namespace: z, reason: r}]
+  conditions: [{type: Ready, status: "False", message: one or more namespaces failed}]
 `},
 	})
 }

@@ -34,7 +34,7 @@ func TestAddToScheme(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, kind := range []string{esv1.ExtSecretKind, esv1.SecretStoreKind, esv1.ClusterSecretStoreKind} {
+	for _, kind := range []string{esv1.ExtSecretKind, esv1.ClusterExtSecretKind, esv1.SecretStoreKind, esv1.ClusterSecretStoreKind} {
 		for _, kind := range []string{kind, kind + "List"} {
 			if _, err := s.New(esv1.GroupVersion().WithKind(kind)); err != nil {
 				t.Error(err)

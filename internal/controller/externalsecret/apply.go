@@ -36,31 +36,51 @@ type outcome struct {
 // and nothing read from the API server, if all is as it was.
 func (c *Controller) sync(ctx context.Context, es *v1.ExternalSecret, e *entry, since time.Time) (outcome, error) {
 	out := outcome{began: c.Clock.Now()}
-	if err := plan.Validate(&es.Spec); err != nil {
-		return out, err
-	}
-	sources, err := plan.Sources(&es.Spec)
+	data, left, err := c.gather(ctx, es, since, out.began)
 	if err != nil {
 		return out, err
 	}
-	places, err := c.places(ctx, es)
-	if err != nil {
-		return out, err
-	}
-	answers := reconcile.Fetch(ctx, c.Pool, sources, places, since)
-	data, err := plan.Collect(ctx, c.Engine, &es.Spec, sources, answers)
-	if err != nil {
-		return out, err
+	if left {
+		return c.leave(ctx, es, e, out)
 	}
 	out.digest = plan.Digest(c.memory.key, es, data, c.versions(ctx, es))
 	if e.known && e.digest == out.digest && c.asWritten(ctx, es, e) {
-		return out.unchanged(es), nil
+		return out.unchanged(es), c.commit(ctx, es)
 	}
 	if err := c.apply(ctx, es, data, &out); err != nil {
 		return out, err
 	}
 	e.wroteAs(out.version)
+	if err := c.commit(ctx, es); err != nil {
+		return out, err
+	}
 	return out, c.sweep(ctx, es)
+}
+
+// gather reads the stores, and has made what generators are asked for. If the target is to
+// be left as it is there is no data.
+func (c *Controller) gather(ctx context.Context, es *v1.ExternalSecret, since, now time.Time) (data plan.Data, left bool, err error) {
+	if err := plan.Validate(&es.Spec); err != nil {
+		return data, false, err
+	}
+	sources, err := plan.Sources(&es.Spec)
+	if err != nil {
+		return data, false, err
+	}
+	places, err := c.places(ctx, es)
+	if err != nil {
+		return data, false, err
+	}
+	from, err := c.makers(ctx, es)
+	if err != nil {
+		return data, false, err
+	}
+	answers := reconcile.Fetch(ctx, c.Pool, sources, places, since)
+	if left, err = c.generate(ctx, es, from, answers, now); left || err != nil {
+		return data, left, err
+	}
+	data, err = plan.Collect(ctx, c.Engine, &es.Spec, sources, answers)
+	return data, false, err
 }
 
 // unchanged is the outcome of the last pass again.
@@ -80,7 +100,7 @@ const attempts = 3
 
 // apply makes the target from data, on what exists.
 func (c *Controller) apply(ctx context.Context, es *v1.ExternalSecret, data plan.Data, out *outcome) error {
-	templates, err := c.templates(ctx, es)
+	templates, err := reconcile.Templates(ctx, c.Surroundings, es.Namespace, plan.TemplateSources(&es.Spec))
 	if err != nil {
 		return err
 	}

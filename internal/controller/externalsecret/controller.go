@@ -16,6 +16,8 @@ import (
 	"github.com/keyferry/keyferry/internal/cluster"
 	"github.com/keyferry/keyferry/internal/metrics"
 	"github.com/keyferry/keyferry/internal/reconcile"
+	"github.com/keyferry/keyferry/internal/rotation"
+	"github.com/keyferry/keyferry/plan"
 	"github.com/keyferry/keyferry/provider"
 	"github.com/keyferry/keyferry/store"
 	"github.com/keyferry/keyferry/template"
@@ -24,6 +26,7 @@ import (
 // Config is what the controller works with. All of it is required but the switches.
 type Config struct {
 	Pool         *store.Pool
+	Rotation     *rotation.Keeper
 	Surroundings store.Surroundings
 	Changes      *cluster.Changes
 	Events       *reconcile.Events
@@ -46,16 +49,20 @@ type Config struct {
 // Controller reconciles ExternalSecrets.
 type Controller struct {
 	Config
-	client  client.Client // writes, and reads past the cache
-	cache   cache.Cache
-	memory  memory
-	started time.Time
-	watched watched
+	client client.Client // writes, and reads past the cache
+	cache  cache.Cache
+	stores cluster.Stores
+	// generators finds those that objects name.
+	generators rotation.Finder
+	memory     memory
+	started    time.Time
+	watched    watched
 }
 
 // Setup adds the controller to a manager.
 func Setup(ctx context.Context, mgr ctrl.Manager, live client.Client, cfg Config) error {
 	c := &Controller{Config: cfg, client: live, cache: mgr.GetCache(), started: cfg.Clock.Now()}
+	c.stores = cluster.Stores{Cache: c.cache, Class: cfg.Class, ClusterStores: cfg.ClusterStores}
 	c.memory.m, c.memory.initial = map[client.ObjectKey]*entry{}, map[client.ObjectKey]bool{}
 	c.memory.key = make([]byte, 32)
 	if _, err := rand.Read(c.memory.key); err != nil {
@@ -71,11 +78,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, live client.Client, cfg Config
 		return err
 	}
 	c.watched.controller = inner
+	c.generators.Cache, c.generators.Class = c.cache, cfg.Class
+	c.generators.Controller, c.generators.Wake = inner, c.wakeGenerator
 	return c.watch(inner)
 }
-
-// errSkip says that an object is none of this process's business.
-var errSkip = errors.New("not served here")
 
 // Reconcile brings one ExternalSecret up to date, if it is due.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -91,6 +97,9 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !es.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, c.release(ctx, es)
 	}
+	if old, ok := c.memory.get(req.NamespacedName); ok && old.uid != es.UID {
+		c.Rotation.Forget(old.uid)
+	}
 	e := c.memory.entry(req.NamespacedName, es)
 	why, err := c.due(ctx, es, e, now)
 	if err != nil {
@@ -101,7 +110,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	defer func() { c.Metrics.Took("externalsecret", c.Clock.Now().Sub(now)) }()
 	out, err := c.sync(ctx, es, e, why.since)
-	if errors.Is(err, errSkip) {
+	if errors.Is(err, cluster.ErrSkip) {
 		return ctrl.Result{}, nil
 	}
 	if errors.Is(err, errWaiting) {
@@ -118,9 +127,15 @@ func requeue(next, now time.Time) ctrl.Result {
 }
 
 func (c *Controller) forget(key client.ObjectKey) {
+	if e, ok := c.memory.get(key); ok {
+		c.Rotation.Forget(e.uid)
+	}
 	c.memory.forget(key)
 	c.Metrics.ExternalSecrets.Delete(metrics.Key{Namespace: key.Namespace, Name: key.Name})
 }
+
+// shortest is how long what was made is in use at least, however soon it ends.
+const shortest = 10 * time.Second
 
 // finish reports a pass, remembers how it went, and says when to come again.
 func (c *Controller) finish(ctx context.Context, es *v1.ExternalSecret, e *entry, out outcome, err error) (ctrl.Result, error) {
@@ -136,11 +151,16 @@ func (c *Controller) finish(ctx context.Context, es *v1.ExternalSecret, e *entry
 		done := *es
 		done.Status = status
 		c.warn(&done, e, now)
-		return requeue(c.next(&done, now), now), nil
+		ends, err := c.ends(ctx, &done, now)
+		if least := now.Add(shortest); !ends.IsZero() && ends.Before(least) {
+			ends = least
+		}
+		return requeue(earliest(c.next(&done, now), ends), now), err
 	}
-	e.failed(es, err, out.began, now)
-	if e.retryAt.IsZero() {
+	e.known = false
+	retry := e.Failed(plan.SyncedVersion(es), err, out.began, now)
+	if retry.IsZero() {
 		return requeue(c.interval(es, now), now), nil
 	}
-	return requeue(e.retryAt, now), nil
+	return requeue(retry, now), nil
 }

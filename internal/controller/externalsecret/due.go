@@ -12,6 +12,7 @@ import (
 
 	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
 	"github.com/keyferry/keyferry/internal/cluster"
+	"github.com/keyferry/keyferry/internal/reconcile"
 	"github.com/keyferry/keyferry/plan"
 	"github.com/keyferry/keyferry/secret"
 )
@@ -41,11 +42,11 @@ func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, n
 	if at := nudged(es, e); !at.IsZero() {
 		return reason{now: true, since: at}, nil
 	}
-	if e.touchedSinceFailure() {
+	if e.TouchedSinceFailure() {
 		return reason{now: true, since: now}, nil
 	}
-	if e.isFailing() && plan.SyncedVersion(es) == e.failedVersion {
-		return c.retry(es, e, now), nil
+	if failed, at, retry := e.FailedAs(plan.SyncedVersion(es)); failed {
+		return c.retry(es, at, retry, now), nil
 	}
 	why := plan.Refresh(es, now)
 	switch {
@@ -58,6 +59,20 @@ func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, n
 	if !next.IsZero() && !next.After(now) {
 		return reason{now: true, since: next.Add(-min(slack, next.Sub(es.Status.RefreshTime.Time)/20))}, nil
 	}
+	return c.between(ctx, es, e, next, now)
+}
+
+// between decides for an object whose next refresh is to come: what was made for it may
+// end before, and its target may not be what was written.
+func (c *Controller) between(ctx context.Context, es *v1.ExternalSecret, e *entry, next, now time.Time) (reason, error) {
+	ends, err := c.ends(ctx, es, now)
+	if err != nil {
+		return reason{}, err
+	}
+	if !ends.IsZero() && !ends.After(now) {
+		return reason{now: true, since: now}, nil
+	}
+	next = earliest(next, ends)
 	drifted, err := c.drifted(ctx, es, e)
 	if err != nil || !drifted {
 		return reason{next: next}, err
@@ -68,8 +83,8 @@ func (c *Controller) due(ctx context.Context, es *v1.ExternalSecret, e *entry, n
 // nudged returns when something changed that the object depends on, zero if nothing
 // did. What was synced under CreatedOnce stays as it was then.
 func nudged(es *v1.ExternalSecret, e *entry) time.Time {
-	at := e.takeNudge()
-	if es.Spec.RefreshPolicy == v1.RefreshPolicyCreatedOnce && es.Status.SyncedResourceVersion != "" && !e.isFailing() {
+	at := e.TakeNudge()
+	if es.Spec.RefreshPolicy == v1.RefreshPolicyCreatedOnce && es.Status.SyncedResourceVersion != "" && !e.Failing() {
 		return time.Time{}
 	}
 	return at
@@ -95,10 +110,9 @@ func (c *Controller) since(es *v1.ExternalSecret, e *entry, now time.Time) time.
 
 // retry is when a failed object is due again. Where waiting is no use, the interval
 // still counts: what is wrong may lie in the store.
-func (c *Controller) retry(es *v1.ExternalSecret, e *entry, now time.Time) reason {
-	at := e.retryAt
+func (c *Controller) retry(es *v1.ExternalSecret, failed, at, now time.Time) reason {
 	if at.IsZero() {
-		at = c.interval(es, e.failedAt)
+		at = c.interval(es, failed)
 	}
 	if at.IsZero() || at.After(now) {
 		return reason{next: at}
@@ -128,7 +142,7 @@ func (c *Controller) spread(es *v1.ExternalSecret, next time.Time) time.Time {
 	if next.IsZero() || es.Spec.SyncWindows != nil || !next.After(last) {
 		return next
 	}
-	return next.Add(-time.Duration(float64(next.Sub(last)) * spreadOver * fraction(es.UID)))
+	return next.Add(-time.Duration(float64(next.Sub(last)) * spreadOver * reconcile.Fraction(es.UID)))
 }
 
 // next is when to come again after a pass that succeeded; zero is never. A pass can

@@ -81,11 +81,12 @@ func TestRetryWaitsAsTheErrorAsks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, e, es := &Controller{}, &entry{}, synced("a")
-			e.failed(es, tc.err, epoch, epoch)
-			if got := c.retry(es, e, epoch); got.now || !got.next.Equal(epoch.Add(tc.want)) {
+			e.Failed(plan.SyncedVersion(es), tc.err, epoch, epoch)
+			_, failed, again := e.FailedAs(plan.SyncedVersion(es))
+			if got := c.retry(es, failed, again, epoch); got.now || !got.next.Equal(epoch.Add(tc.want)) {
 				t.Errorf("retry = %+v, want next after %s", got, tc.want)
 			}
-			if got := c.retry(es, e, epoch.Add(tc.want)); !got.now {
+			if got := c.retry(es, failed, again, epoch.Add(tc.want)); !got.now {
 				t.Errorf("retry after %s = %+v, want now", tc.want, got)
 			}
 		})
@@ -169,37 +170,6 @@ func TestMemoryForgetsAnObjectThatWasMadeAgain(t *testing.T) {
 	}
 	if other := m.entry(key, synced("b")); other.known {
 		t.Error("a new object of the name goes by what was known of the old one")
-	}
-}
-
-func TestAChangeDuringAFailingPassIsNotMissed(t *testing.T) {
-	for name, tc := range map[string]struct {
-		touched time.Duration // after the pass began that failed
-		want    bool
-	}{
-		"before the pass": {-time.Second, false},
-		"during the pass": {time.Second, true},
-		"after the pass":  {time.Minute, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			e := &entry{}
-			e.touch(epoch.Add(tc.touched))
-			e.failed(synced("a"), &secret.Error{Kind: secret.Invalid}, epoch, epoch.Add(2*time.Second))
-			if got := e.touchedSinceFailure(); got != tc.want {
-				t.Errorf("touched since the failure: %v", got)
-			}
-		})
-	}
-}
-
-func TestNudgeIsTakenOnce(t *testing.T) {
-	e := &entry{}
-	e.nudge(epoch)
-	if at := e.takeNudge(); !at.Equal(epoch) {
-		t.Errorf("nudged at %s", at)
-	}
-	if at := e.takeNudge(); !at.IsZero() {
-		t.Errorf("nudged again at %s", at)
 	}
 }
 

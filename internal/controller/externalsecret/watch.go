@@ -16,18 +16,20 @@ import (
 
 	v1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
 	"github.com/keyferry/keyferry/internal/cluster"
+	"github.com/keyferry/keyferry/internal/rotation"
 	"github.com/keyferry/keyferry/plan"
 	"github.com/keyferry/keyferry/store"
 )
 
-// The indexes of the cache over ExternalSecrets: by store ("Kind/name"), by target
-// ("group/kind/name") and by template source ("Kind/name"). Owned is over Secrets,
+// The indexes of the cache over ExternalSecrets: by store, by template source and by
+// generator ("Kind/name"), and by target ("group/kind/name"). Owned is over Secrets,
 // by the UID of their controller.
 const (
-	byStore    = "store"
-	byTarget   = "target"
-	byTemplate = "template"
-	byOwner    = "owner"
+	byStore     = "store"
+	byTarget    = "target"
+	byTemplate  = "template"
+	byGenerator = "generator"
+	byOwner     = "owner"
 )
 
 type queue = workqueue.TypedRateLimitingInterface[ctrl.Request]
@@ -43,6 +45,13 @@ func (c *Controller) index(ctx context.Context, indexer client.FieldIndexer) err
 		},
 		byTarget: func(es *v1.ExternalSecret) []string {
 			return []string{targetKind(es).GroupKind().String() + "/" + plan.TargetName(es)}
+		},
+		byGenerator: func(es *v1.ExternalSecret) []string {
+			var out []string
+			for _, ref := range plan.Generators(&es.Spec) {
+				out = append(out, rotation.Key(ref))
+			}
+			return out
 		},
 		byTemplate: func(es *v1.ExternalSecret) []string {
 			var out []string
@@ -153,7 +162,7 @@ func (c *Controller) wakeTarget(es *v1.ExternalSecret, target client.Object, q q
 		case e.wrote(target.GetResourceVersion()):
 			return
 		}
-		e.touch(c.Clock.Now())
+		e.Touch(c.Clock.Now())
 	}
 	q.Add(ctrl.Request{NamespacedName: key})
 }
@@ -245,12 +254,17 @@ func (c *Controller) wakeStore(ctx context.Context, kind string, key client.Obje
 	})
 }
 
+// wakeGenerator wakes those that name a generator: all if it is another now.
+func (c *Controller) wakeGenerator(ctx context.Context, namespace, name string, changed bool, q queue) {
+	c.each(ctx, namespace, byGenerator, name, func(es *v1.ExternalSecret) { c.wake(es, q, urgency(changed)) })
+}
+
 func (c *Controller) wake(es *v1.ExternalSecret, q queue, u urgency) {
 	key := client.ObjectKeyFromObject(es)
 	if e, ok := c.memory.get(key); ok {
-		e.touch(c.Clock.Now())
+		e.Touch(c.Clock.Now())
 		if u == always {
-			e.nudge(c.Clock.Now())
+			e.Nudge(c.Clock.Now())
 		}
 	}
 	q.Add(ctrl.Request{NamespacedName: key})

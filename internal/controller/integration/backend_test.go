@@ -27,10 +27,13 @@ type backend struct {
 
 	opened, checked int
 	reads           map[string]int
+	// versions counts the writes of a key, foreign are those of another owner.
+	versions map[string]int
+	foreign  map[string]bool
 }
 
 func newBackend() *backend {
-	return &backend{data: map[string]string{}, faults: map[string]error{}, reads: map[string]int{}}
+	return &backend{data: map[string]string{}, faults: map[string]error{}, reads: map[string]int{}, versions: map[string]int{}, foreign: map[string]bool{}}
 }
 
 func (b *backend) set(key, value string) {

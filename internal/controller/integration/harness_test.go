@@ -30,6 +30,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	esv1 "github.com/keyferry/keyferry/api/externalsecrets/v1"
+	"github.com/keyferry/keyferry/api/externalsecrets/v1alpha1"
+	genv1alpha1 "github.com/keyferry/keyferry/api/generators/v1alpha1"
 	"github.com/keyferry/keyferry/config/crds"
 	"github.com/keyferry/keyferry/internal/controller"
 	"github.com/keyferry/keyferry/internal/reconcile/conditions"
@@ -79,7 +81,7 @@ func newKit(t *testing.T) *kit {
 	config.WarningHandler = rest.NoWarnings{}
 	definitions.Do(func() { installCRDs(t, config) })
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, esv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, esv1.AddToScheme, v1alpha1.AddToScheme, genv1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +128,7 @@ func (k *kit) run(change ...func(*controller.Options)) (stop func()) {
 	o := controller.Options{
 		Registry: registry, Logger: logr.Discard(), Version: "test", Registerer: k.registry, Clock: k.clock,
 		Class: k.ns, Namespace: k.ns, Concurrency: 4, StoreInterval: 5 * time.Minute,
-		ClusterStores: true, SecretStores: true, FloodGate: true,
+		ClusterStores: true, SecretStores: true, FloodGate: true, PushSecrets: true,
 		EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Metrics:     controller.MetricsOptions{Address: "0"}, ProbeAddress: "0",
 	}

@@ -30,7 +30,7 @@ func TestStoreVerdicts(t *testing.T) {
 		},
 		"a store that cannot be checked": {
 			provider: `{fake: {validationResult: 1, data: []}}`, reason: esv1.ReasonStoreValid,
-			says: []string{"store validated", "checked at the first read"}, capabilities: "ReadOnly",
+			says: []string{"store validated", "checked at the first read"}, capabilities: "ReadWrite",
 		},
 		"a manifest that is wrong": {
 			provider: `{vault: {server: "http://backend.test"}}`, reason: esv1.ReasonInvalidProviderConfig, kind: secret.Invalid,
@@ -111,15 +111,15 @@ func TestStoreThatChangesItsProviderShowsWhatIsTrueNow(t *testing.T) {
 	k := start(t)
 	k.store("main", steered)
 	k.awaitStore(&esv1.SecretStore{}, "main", esv1.ReasonStoreValid)
-	k.edit(&esv1.SecretStore{}, "main", `{spec: {provider: {vault: null, aws: {region: x}}}}`)
+	k.edit(&esv1.SecretStore{}, "main", `{spec: {provider: {vault: null, gcpsm: {projectID: x}}}}`)
 	s := &esv1.SecretStore{}
 	k.awaitStore(s, "main", esv1.ReasonInvalidProviderConfig)
 	if s.Status.Capabilities != "" {
 		t.Errorf("capabilities of an unknown provider are %q", s.Status.Capabilities)
 	}
-	k.edit(&esv1.SecretStore{}, "main", `{spec: {provider: {aws: null, fake: {data: []}}}}`)
+	k.edit(&esv1.SecretStore{}, "main", `{spec: {provider: {gcpsm: null, fake: {data: []}}}}`)
 	k.awaitStore(s, "main", esv1.ReasonStoreValid)
-	if s.Status.Capabilities != "ReadOnly" || len(s.Status.Conditions) != 1 {
+	if s.Status.Capabilities != "ReadWrite" || len(s.Status.Conditions) != 1 {
 		t.Errorf("capabilities %q, conditions %s", s.Status.Capabilities, raw(s.Status.Conditions))
 	}
 }
